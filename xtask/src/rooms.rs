@@ -1,5 +1,7 @@
-//! Who may use whom (DESIGN.md section 2), read from `cargo metadata` and from the `use` lines, and the golden list of which
+//! Who may use whom (DESIGN.md section 2), and does, read from `cargo metadata` and from the sources, and the golden list of which
 //! service calls which over gRPC.
+
+mod unused;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -39,7 +41,8 @@ const LIBRARIES: [(&str, &[&str]); 14] = [
 /// registry with a door that the peer has, too, and the scheduler beside nodes that only pretend or with a cluster to watch; and it
 /// loads a layout of its own into the agent's balancer.
 const PROGRAMS: [(&str, &[&str]); 4] = [
-    ("cli", &["kernel"]),
+    // Of the clusters it reads no more than a person's own kubeconfig.
+    ("cli", &["kernel", "kubernetes"]),
     (
         "integration-tests",
         &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit", "registry", "scheduler", "agent", "planner", "kubernetes"],
@@ -132,6 +135,7 @@ fn faults(work: &Work, calls: &BTreeSet<(String, String)>) -> Result<Vec<String>
     let metadata = work.cargo(["metadata", "--no-deps", "--format-version", "1", "--locked"]).output()?;
     let metadata: Metadata = serde_json::from_slice(&metadata.stdout).context("cargo metadata")?;
     let mut faults = dependency_faults(&metadata.packages);
+    faults.extend(unused::faults(&metadata.packages)?);
     for service in services(&work.repository)? {
         for (folder, words, why) in FOLDERS {
             for file in sources(&work.repository.join(&service.1).join("src"), folder)? {

@@ -210,10 +210,6 @@ impl Rights {
         self.teams.get(&id)
     }
 
-    pub fn custom_role(&self, id: RoleId) -> Option<&CustomRole> {
-        self.roles.get(&id)
-    }
-
     /// The name of a role as people know it.
     pub fn role_name(&self, role: RoleRef) -> String {
         match role {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gantry_host::{Host, Leaf};
 use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use serde_json::Value;
@@ -19,11 +20,25 @@ const QUIET: Duration = Duration::from_secs(5);
 ///
 /// # Panics
 /// When the service does not listen.
-pub fn gateway(world: &World, host: &gantry_host::Host) -> Channel {
-    let pki = world.running.pki();
-    let leaf = pki.leaf("gateway", &[]).expect("a certificate");
+pub fn gateway(world: &World, host: &Host) -> Channel {
+    channel(world, host, "gateway")
+}
+
+/// The same with the certificate of `peer`. The connection is made by the first call.
+///
+/// # Panics
+/// When the service does not listen.
+pub fn channel(world: &World, host: &Host, peer: &str) -> Channel {
+    channel_of(world, host, &world.running.pki().leaf(peer, &[]).expect("a certificate"))
+}
+
+/// The same with this certificate.
+///
+/// # Panics
+/// When the service does not listen.
+pub fn channel_of(world: &World, host: &Host, leaf: &Leaf) -> Channel {
     let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(&pki.ca_pem))
+        .ca_certificate(Certificate::from_pem(&world.running.pki().ca_pem))
         .identity(Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
         .domain_name(format!("{}.{}", host.name, gantry_host::SERVER_SUFFIX));
     let url = host.url_of(host.name).expect("it listens");

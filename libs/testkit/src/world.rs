@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use gantry_host::{Host, Platform, Running, Service};
-use gantry_kernel::{Env, Secret, UserId};
+use gantry_kernel::{Env, Role, Scope, Secret, UserId};
 use gantry_servers::TestServers;
 use reqwest::Method;
 use serde_json::Value;
@@ -109,6 +109,14 @@ impl World {
 
     pub fn user(&self) -> UserId {
         UserId(self.running.env.uuid())
+    }
+
+    /// A token of an administrator of the platform; `host` knows the right when this returns.
+    pub async fn operator(&self, host: &Host) -> String {
+        let operator = self.user();
+        self.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+        self.identity.settle(host).await;
+        self.token(operator, "op")
     }
 
     /// A request to a service: status and JSON body (null if it is none).

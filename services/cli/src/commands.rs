@@ -11,6 +11,7 @@ mod configuration;
 mod credential;
 mod delivery;
 mod document;
+mod files;
 mod finding;
 mod flow;
 mod inside;
@@ -32,11 +33,12 @@ mod upstream;
 mod volumes;
 mod why;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::CommandFactory;
 use serde_json::Value;
 
 pub use configuration::SetName;
+use files::settings;
 
 use crate::args::{Arguments, Command, Common, Place};
 use crate::client::Client;
@@ -188,12 +190,6 @@ fn segment(text: &str) -> String {
             _ => format!("%{b:02X}"),
         })
         .collect()
-}
-
-/// A file of settings: YAML, of which JSON is a part.
-fn settings(file: &std::path::Path) -> Result<Value> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("{} is neither YAML nor JSON", file.display()))
 }
 
 /// Asks before something is lost; scripts say `--yes`.

@@ -2,6 +2,7 @@
 //! placement, and releases. No I/O, no clock, no async.
 
 pub mod app;
+pub mod block;
 pub mod check;
 pub mod checks;
 pub mod clock;

@@ -7,10 +7,10 @@ use gantry_kernel::OffsetDateTime;
 use time::Duration;
 
 use crate::domain::cron::Cron;
-use crate::domain::document::{Document, Reading};
+use crate::domain::document::Document;
 use crate::domain::export::{Format, export};
 use crate::domain::interpolate::interpolate;
-use crate::domain::{compose, kubernetes, own, patch};
+use crate::domain::patch;
 
 /// More than the API takes would only slow the search down.
 const LONGEST: usize = 64 << 10;
@@ -97,22 +97,13 @@ fn accepted_survives(format: Format, data: &[u8]) {
     if text.len() > LONGEST {
         return;
     }
-    match read(format, text).finish(true) {
+    match format.read(&Document::alone(text)).finish(true) {
         Err(remarks) => assert!(!remarks.is_empty(), "refused without a word"),
         Ok(parsed) => {
             let said = export(Format::Gantry, "app", &parsed.model);
-            let again = read(Format::Gantry, &said).finish(true).unwrap_or_else(|r| panic!("its own form is refused: {r:#?}\n{said}"));
+            let again = Format::Gantry.read(&Document::alone(&said)).finish(true).unwrap_or_else(|r| panic!("its own form is refused: {r:#?}\n{said}"));
             assert!(again.model == parsed.model, "its own form differs by {:#?}\n{said}", patch::between(&again.model, &parsed.model));
         }
-    }
-}
-
-fn read(format: Format, text: &str) -> Reading {
-    let document = Document::alone(text);
-    match format {
-        Format::Compose => compose::read(&document),
-        Format::Kubernetes => kubernetes::read(&document),
-        Format::Gantry => own::read(&document),
     }
 }
 

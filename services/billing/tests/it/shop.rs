@@ -5,12 +5,12 @@ use gantry_billing::{Billing, Config};
 use gantry_contract::proto::billing::quotas_client::QuotasClient;
 use gantry_contract::proto::billing::{Amounts, ReserveRequest};
 use gantry_contract::usage::UsageSample;
-use gantry_host::{Host, SERVER_SUFFIX};
+use gantry_host::Host;
 use gantry_kernel::{OffsetDateTime, Role, Scope, Uuid};
 use gantry_testkit::World;
 use reqwest::Method;
 use serde_json::Value;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Channel;
 
 pub struct Shop {
     pub world: World,
@@ -51,14 +51,7 @@ impl Shop {
 
     /// A gRPC client with the certificate of `service`.
     pub fn quotas_as(&self, service: &str) -> QuotasClient<Channel> {
-        let pki = self.world.running.pki();
-        let leaf = pki.leaf(service, &[]).expect("a certificate is made");
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&pki.ca_pem))
-            .identity(Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
-            .domain_name(format!("billing.{SERVER_SUFFIX}"));
-        let url = self.host.url_of("billing").expect("billing listens");
-        QuotasClient::new(Endpoint::from_shared(url).expect("an address").tls_config(tls).expect("TLS is configured").connect_lazy())
+        QuotasClient::new(gantry_testkit::rpc::channel(&self.world, &self.host, service))
     }
 
     pub fn ask(&self, holder: &str, cpu_millis: u64) -> ReserveRequest {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, certificates, confirm, segment};
+use super::{Context, certificates, confirm, files, segment};
 use crate::args::{Account, ProfileChange, Registration};
 use crate::failure::Failure;
 use crate::output::{Column, print};
@@ -100,7 +100,7 @@ async fn set(cx: &mut Context, change: ProfileChange) -> Result<()> {
     }
     for (key, file) in [("password", change.password_file), ("current_password", change.current_password_file)] {
         if let Some(file) = file {
-            body[key] = json!(read(&file)?);
+            body[key] = json!(files::secret(&file)?);
         }
     }
     if body.as_object().is_some_and(serde_json::Map::is_empty) {
@@ -140,13 +140,8 @@ fn asked(what: &str) -> Result<String> {
 fn password(file: Option<&Path>, what: &str) -> Result<String> {
     use std::io::IsTerminal;
     match file {
-        Some(file) => read(file),
+        Some(file) => files::secret(file),
         None if std::io::stdin().is_terminal() => Ok(inquire::Password::new(&format!("{what}:")).without_confirmation().prompt()?),
         None => Err(Failure::Usage("name a file with the password: --password-file FILE".to_owned()).into()),
     }
-}
-
-fn read(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Context, confirm, places, segment};
+use super::{Context, confirm, files, places, segment};
 use crate::args::CertificateAuthority;
 use crate::failure::Failure;
 use crate::output::Column;
@@ -30,8 +30,7 @@ pub async fn add(cx: &mut Context, cert: &Path, key: &Path, label: Option<&str>,
     let about: Value = cx.client.get("/.well-known/openid-configuration", &[]).await?;
     let door = about["mtls_endpoint_aliases"]["token_endpoint"].as_str().and_then(|e| e.strip_suffix("/oauth2/token"));
     let door = door.ok_or_else(|| Failure::Usage("this platform has no door for certificates: its operator sets identity.certificates_url".to_owned()))?;
-    let read = |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
-    let identity = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
+    let identity = [files::bytes(cert)?, b"\n".to_vec(), files::bytes(key)?].concat();
     let body = json!({ "label": label.unwrap_or_default(), "by": if by_name { "name" } else { "certificate" } });
     let made = cx.client.post_as(&format!("{door}/api/v1/me/certificates"), &identity, &body).await?;
     cx.one(&made)
@@ -45,12 +44,12 @@ pub async fn authority(cx: &mut Context, command: CertificateAuthority) -> Resul
             cx.list(&items, AUTHORITY)
         }
         CertificateAuthority::Trust { place, name, file } => {
-            let pem = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let pem = files::text(&file)?;
             let made = cx.client.post(&of(&place)?, &[], &json!({ "name": name, "pem": pem })).await?;
             cx.one(&made)
         }
         CertificateAuthority::SetRevocation { place, id, from, file, when_stale } => {
-            let list = file.map(|f| std::fs::read(&f).with_context(|| format!("cannot read {}", f.display()))).transpose()?;
+            let list = file.as_deref().map(files::bytes).transpose()?;
             let body = json!({ "url": from, "list": list.map(|l| as_text(&l)), "when_stale": when_stale });
             let now = cx.client.put_new(&format!("{}/{}/revocation", of(&place)?, segment(&id)), &body).await?;
             cx.one(&now)

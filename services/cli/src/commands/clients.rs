@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{Context, confirm, pairs, segment};
+use super::{Context, confirm, files, pairs, segment};
 use crate::args::{ClientCommand, ClientSettings, KeyCommand};
 use crate::failure::Failure;
 
@@ -97,8 +97,7 @@ fn path(id: &str) -> String {
 /// `base` with what a file says, and then with the words of the command line.
 fn filled(mut base: Value, given: &ClientSettings) -> Result<Value> {
     if let Some(file) = &given.file {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        base = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+        base = serde_json::from_str(&files::text(file)?).with_context(|| format!("{} is no JSON", file.display()))?;
     }
     let lists = [
         ("redirect_uris", &given.redirect_uri),

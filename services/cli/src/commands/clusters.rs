@@ -1,14 +1,11 @@
 //! Kubernetes clusters.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Context, confirm, segment};
+use super::{Context, confirm, files, segment};
 use crate::args::{Cluster, ClusterAccess, Format};
 use crate::output::print;
 
@@ -18,7 +15,7 @@ pub async fn run(cx: &mut Context, command: Cluster) -> Result<()> {
         Cluster::Add { name, org, access, unchecked, adopt, settings } => {
             let mut body = json!({ "name": name, "org": org, "access": body(&access)?, "unchecked": unchecked, "adopt": adopt });
             if let Some(file) = settings {
-                body["settings"] = super::settings(&file)?;
+                body["settings"] = files::settings(&file)?;
             }
             let added = cx.client.post("/api/v1/clusters", &[], &body).await?;
             cx.one(&added)
@@ -60,7 +57,7 @@ pub async fn run(cx: &mut Context, command: Cluster) -> Result<()> {
         }
         Cluster::Settings { name, set } => {
             let settings = match set {
-                Some(file) => cx.client.put_new(&format!("{}/settings", of(&name)), &super::settings(&file)?).await?["settings"].clone(),
+                Some(file) => cx.client.put_new(&format!("{}/settings", of(&name)), &files::settings(&file)?).await?["settings"].clone(),
                 None => cx.client.get::<Value>(&of(&name), &[]).await?["settings"].clone(),
             };
             cx.one(&settings)
@@ -97,58 +94,17 @@ fn row(of: &Value) -> Value {
 }
 
 fn body(access: &ClusterAccess) -> Result<Value> {
-    let read = |file: &Path| fs::read_to_string(file).with_context(|| format!("{}", file.display()));
     if let Some(file) = &access.kubeconfig {
         let folder = file.parent().unwrap_or(Path::new("."));
-        return Ok(json!({ "kubeconfig": flattened(&read(file)?, folder)?, "context": access.context.clone().unwrap_or_default() }));
+        let whole = gantry_kubernetes::flatten(&files::text(file)?, folder).with_context(|| format!("{}", file.display()))?;
+        return Ok(json!({ "kubeconfig": whole, "context": access.context.clone().unwrap_or_default() }));
     }
     if let (Some(server), Some(token)) = (&access.server, &access.token_file) {
-        let ca = access.ca.as_deref().map(read).transpose()?.unwrap_or_default();
-        return Ok(json!({ "server": server, "token": read(token)?.trim(), "ca_pem": ca }));
+        let ca = access.ca.as_deref().map(files::text).transpose()?.unwrap_or_default();
+        return Ok(json!({ "server": server, "token": files::text(token)?.trim(), "ca_pem": ca }));
     }
     if access.in_cluster {
         return Ok(json!({ "in_cluster": true }));
     }
     bail!("say how it is reached: --kubeconfig FILE, --server URL --token-file FILE, or --in-cluster")
-}
-
-/// The files that a kubeconfig names, in it: paths are relative to its folder, as kubectl reads them.
-fn flattened(text: &str, folder: &Path) -> Result<String> {
-    let mut config: Value = serde_saphyr::from_str(text).context("the kubeconfig is no YAML")?;
-    let read = |name: &str| fs::read(folder.join(name)).with_context(|| format!("the kubeconfig names {name}"));
-    for (list, entry, fields) in
-        [("clusters", "cluster", vec!["certificate-authority"]), ("users", "user", vec!["client-certificate", "client-key", "tokenFile"])]
-    {
-        for item in config[list].as_array_mut().into_iter().flatten() {
-            let Some(of) = item.get_mut(entry).and_then(Value::as_object_mut) else { continue };
-            for field in &fields {
-                let Some(Value::String(file)) = of.remove(*field) else { continue };
-                let content = read(&file)?;
-                if *field == "tokenFile" {
-                    of.entry("token").or_insert_with(|| String::from_utf8_lossy(&content).trim().into());
-                } else {
-                    of.entry(format!("{field}-data")).or_insert_with(|| STANDARD.encode(&content).into());
-                }
-            }
-        }
-    }
-    // JSON is YAML.
-    Ok(config.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_that_a_kubeconfig_names_go_along() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("ca.crt"), "-----BEGIN CERTIFICATE-----").unwrap();
-        fs::write(folder.path().join("token"), "secret\n").unwrap();
-        let text = "clusters: [{name: c, cluster: {server: 'https://x', certificate-authority: ca.crt}}]\nusers: [{name: u, user: {tokenFile: token}}]\n";
-        let flat: Value = serde_json::from_str(&flattened(text, folder.path()).unwrap()).unwrap();
-        assert_eq!(flat["users"][0]["user"], json!({ "token": "secret" }));
-        assert_eq!(flat["clusters"][0]["cluster"]["certificate-authority-data"], STANDARD.encode("-----BEGIN CERTIFICATE-----"));
-        assert!(flattened(&text.replace("ca.crt", "gone.crt"), folder.path()).unwrap_err().to_string().contains("gone.crt"));
-    }
 }

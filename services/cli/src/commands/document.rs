@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Context, texts};
+use super::{Context, files, texts};
 use crate::args::{Format, More};
 use crate::failure::Failure;
 use crate::output::print;
@@ -33,8 +33,7 @@ pub struct Document {
 
 impl Document {
     pub fn read(files: &[PathBuf], more: &More) -> Result<Self> {
-        let read = |file: &PathBuf| std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
-        let documents: Vec<String> = files.iter().map(read).collect::<Result<_>>()?;
+        let documents: Vec<String> = files.iter().map(|file| files::text(file)).collect::<Result<_>>()?;
         let (Some(first), Some(text)) = (files.first(), documents.first()) else {
             return Err(Failure::Usage("name a document with --file".to_owned()).into());
         };
@@ -123,7 +122,7 @@ impl Document {
         if known + kind.len() > MOST_BYTES {
             return Err(Failure::Usage(format!("{path}: the files of the document are more than {} MiB; put them into an image", MOST_BYTES >> 20)).into());
         }
-        self.files.insert(path.to_owned(), std::fs::read(at).with_context(|| format!("cannot read {}", at.display()))?);
+        self.files.insert(path.to_owned(), files::bytes(at)?);
         Ok(())
     }
 

@@ -1,12 +1,12 @@
 //! Caches, replication and webhooks of a project's images.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Context, segment};
+use super::registry::{changed, removed};
+use super::{Context, files, segment};
 use crate::args::{Cache, Endpoint, Replication, Rule, Scanner, Target, Webhook};
 use crate::failure::Failure;
 use crate::output::print;
@@ -43,7 +43,7 @@ pub async fn cache(cx: &mut Context, base: &str, command: Cache) -> Result<()> {
                 "platforms": if all_platforms { "all" } else { "on_demand" },
             });
             reached(&mut body, &endpoint)?;
-            set(cx, &at(&name), &body).await
+            changed(cx, &at(&name), &body).await
         }
         Cache::Contents { name } => {
             let items = cx.client.list(&format!("{}/contents", at(&name)), &[], SHOWN).await?;
@@ -64,7 +64,7 @@ pub async fn target(cx: &mut Context, base: &str, command: Target) -> Result<()>
         Target::Set { name, endpoint } => {
             let mut body = json!({});
             reached(&mut body, &endpoint)?;
-            set(cx, &at(&name), &body).await
+            changed(cx, &at(&name), &body).await
         }
         Target::Test { name } => test(cx, &at(&name)).await,
         Target::Remove { name } => removed(cx, &at(&name), "the target").await,
@@ -104,7 +104,7 @@ pub async fn scanner(cx: &mut Context, base: &str, command: Scanner) -> Result<(
             ] {
                 body[key] = value;
             }
-            set(cx, &at(&name), &body).await
+            changed(cx, &at(&name), &body).await
         }
         Scanner::Test { name } => test(cx, &at(&name)).await,
         Scanner::Remove { name } => removed(cx, &at(&name), "the scanner").await,
@@ -131,7 +131,7 @@ pub async fn replication(cx: &mut Context, base: &str, command: Replication) -> 
         }
         Replication::Set(rule) => {
             let body = body_of(&rule)?;
-            set(cx, &at(&rule.name), &body).await
+            changed(cx, &at(&rule.name), &body).await
         }
         Replication::Remove { name } => removed(cx, &at(&name), "the replication").await,
         Replication::Run { name, dry_run, no_wait } => {
@@ -206,17 +206,17 @@ pub async fn webhook(cx: &mut Context, base: &str, command: Webhook) -> Result<(
                 "url": address, "happenings": happenings, "repositories": repositories, "tags": tags, "allow_private": allow_private, "enabled": !disabled,
             });
             if let Some(file) = authority {
-                body["ca_pem"] = read(&file)?.into();
+                body["ca_pem"] = files::text(&file)?.into();
             }
             if let Some(file) = secret_file {
-                body["secret"] = secret_of(&file)?.into();
+                body["secret"] = files::secret(&file)?.into();
             }
             let made = cx.client.put_new(&at(&name), &body).await?;
             secret(cx, &made)
         }
         Webhook::Remove { name } => removed(cx, &at(&name), "the webhook").await,
         Webhook::Rotate { name, only, secret_file } => {
-            let given = secret_file.map(|file| secret_of(&file)).transpose()?;
+            let given = secret_file.map(|file| files::secret(&file)).transpose()?;
             let made = cx.client.post(&format!("{}/secrets", at(&name)), &[], &json!({ "only": only, "secret": given })).await?;
             secret(cx, &made)
         }
@@ -278,36 +278,11 @@ fn secret(cx: &Context, made: &Value) -> Result<()> {
 fn reached(body: &mut Value, endpoint: &Endpoint) -> Result<()> {
     body["endpoint"] = json!({ "url": endpoint.address, "username": endpoint.username, "allow_private": endpoint.allow_private });
     if let Some(file) = &endpoint.authority {
-        body["endpoint"]["ca_pem"] = read(file)?.into();
+        body["endpoint"]["ca_pem"] = files::text(file)?.into();
     }
     if let Some(file) = &endpoint.password_file {
-        body["password"] = secret_of(file)?.into();
+        body["password"] = files::secret(file)?.into();
     }
-    Ok(())
-}
-
-/// What is secret comes from a file or the standard input, never from the command line, which others can see.
-fn secret_of(file: &Path) -> Result<String> {
-    let text = if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin())? } else { read(file)? };
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).with_context(|| file.display().to_string())
-}
-
-async fn set(cx: &mut Context, path: &str, body: &Value) -> Result<()> {
-    let settings = cx.client.put_new(path, body).await?;
-    if cx.common.output == crate::args::Format::Table {
-        cx.note("changed; `gantry registry settings` shows all");
-        return Ok(());
-    }
-    cx.one(&settings)
-}
-
-async fn removed(cx: &mut Context, path: &str, what: &str) -> Result<()> {
-    cx.client.delete(path).await?;
-    cx.note(&format!("{what} is removed"));
     Ok(())
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Context, confirm, segment};
+use super::{Context, confirm, files, segment};
 use crate::args::Kept;
 use crate::failure::Failure;
 use crate::output::Column;
@@ -132,7 +133,7 @@ fn contents(files: &[String], literals: &[String], value: Option<String>, secret
     for word in files {
         // A path may hold `=`, a key may not hold `/`.
         let (key, path) = word.split_once('=').filter(|(key, _)| !key.contains('/')).unwrap_or((CONTENT, word));
-        let bytes = std::fs::read(path).with_context(|| format!("{path} cannot be read"))?;
+        let bytes = files::bytes(Path::new(path))?;
         put(key, bytes)?;
     }
     for word in literals {

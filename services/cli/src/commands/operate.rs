@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Context, confirm, segment};
+use super::{Context, confirm, files, segment};
 use crate::args::{Admin, AdminCommand, Events, Node};
 use crate::failure::Failure;
 use crate::output::{find, print};
@@ -154,7 +154,7 @@ async fn read_settings(cx: &mut Context, name: &str) -> Result<(Value, Option<i6
 async fn node_settings(cx: &mut Context, name: &str, file: Option<std::path::PathBuf>, changes: NodeChanges) -> Result<()> {
     if let Some(file) = file {
         // All of it, whatever was there.
-        let set = cx.client.put_new(&settings_path(name), &super::settings(&file)?).await?;
+        let set = cx.client.put_new(&settings_path(name), &files::settings(&file)?).await?;
         return cx.one(&set);
     }
     let (mut settings, version) = read_settings(cx, name).await?;

@@ -1,11 +1,11 @@
 //! Organisations: members, invitations, security policies, provisioning tokens, trusted issuers.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{Context, certificates, confirm, pairs, places, segment, settings};
+use super::{Context, certificates, confirm, files, pairs, places, segment};
 use crate::args::{Branding, Invitation, Issuer, Member, Org, Place, ScimToken, SecurityPolicy};
 use crate::failure::Failure;
 
@@ -60,7 +60,7 @@ async fn branding(cx: &mut Context, command: Branding) -> Result<()> {
             cx.one(&kept)
         }
         Branding::Logo { place, file: Some(file), .. } => {
-            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let bytes = files::bytes(&file)?;
             let kept = cx.client.put_new(&format!("{}/logo", of(&place)?), &json!({ "content": STANDARD.encode(bytes) })).await?;
             cx.one(&kept)
         }
@@ -114,7 +114,7 @@ pub async fn policy(cx: &mut Context, command: SecurityPolicy) -> Result<()> {
             let path = at(cx, platform)?;
             let (before, version): (Value, _) = cx.client.get_with_version(&path).await?;
             let mut policy = if replace { json!({}) } else { before };
-            let from_file = file.map(|f| settings(&f)).transpose()?.unwrap_or_else(|| json!({}));
+            let from_file = file.map(|f| files::settings(&f)).transpose()?.unwrap_or_else(|| json!({}));
             for more in [from_file, pairs(&rules)?] {
                 for (rule, value) in more.as_object().into_iter().flatten() {
                     policy[rule] = value.clone();
@@ -153,7 +153,7 @@ pub async fn issuer(cx: &mut Context, command: Issuer) -> Result<()> {
             cx.list(&items, &[("ID", "id"), ("NAME", "name"), ("ISSUER", "settings.issuer"), ("SINCE", "created_at")])
         }
         Issuer::Create { name, file, org } => {
-            let made = cx.client.post("/api/v1/trusted-issuers", &[], &json!({ "name": name, "org": org, "settings": settings(&file)? })).await?;
+            let made = cx.client.post("/api/v1/trusted-issuers", &[], &json!({ "name": name, "org": org, "settings": files::settings(&file)? })).await?;
             cx.one(&made)
         }
         Issuer::Delete { id, yes } => {

@@ -1,9 +1,9 @@
 //! Users, teams, roles, rights, service accounts and personal access tokens.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, certificates, confirm, remains, segment};
+use super::{Context, certificates, confirm, files, remains, segment};
 use crate::args::{Rights, Role, ServiceAccount, Team, Token, User};
 use crate::failure::Failure;
 use crate::output::print;
@@ -28,7 +28,7 @@ pub async fn user(cx: &mut Context, command: User) -> Result<()> {
                 body["display_name"] = json!(name);
             }
             if let Some(file) = password_file {
-                body["password"] = json!(first_line(&file)?);
+                body["password"] = json!(files::secret(&file)?);
             }
             let made = cx.client.post("/api/v1/users", &[], &body).await?;
             cx.one(&made)
@@ -38,7 +38,7 @@ pub async fn user(cx: &mut Context, command: User) -> Result<()> {
             body.extend(display_name.map(|n| ("display_name".to_owned(), json!(n))));
             body.extend(email.map(|e| ("email".to_owned(), json!(e))));
             if let Some(file) = password_file {
-                body.insert("password".to_owned(), json!(first_line(&file)?));
+                body.insert("password".to_owned(), json!(files::secret(&file)?));
             }
             changed(cx, &path(&user), body).await
         }
@@ -108,14 +108,8 @@ async fn changed(cx: &mut Context, path: &str, body: serde_json::Map<String, Val
     cx.one(&after)
 }
 
-/// What a file holds, without the end of its line.
-fn first_line(file: &std::path::Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
 async fn import(cx: &mut Context, file: &std::path::Path, dry_run: bool) -> Result<()> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = files::bytes(file)?;
     let kind = if file.extension().is_some_and(|e| e == "json") { "application/json" } else { "text/csv" };
     let report = cx.client.post_raw("/api/v1/users/import", &[("dry_run", dry_run.to_string())], kind, bytes).await?;
     let lines = report["lines"].as_array().cloned().unwrap_or_default();

@@ -1,9 +1,9 @@
 //! A project's part of the registry: limits, rules, keys, policies.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, segment};
+use super::{Context, files, segment};
 use crate::args::{Key, Policy, Registry, Retention};
 use crate::failure::Failure;
 use crate::output::print;
@@ -44,7 +44,7 @@ pub async fn run(cx: &mut Context, command: Registry) -> Result<()> {
         }
         Registry::Retention(command) => retention(cx, &base, command).await,
         Registry::Key(Key::Add { name, file, subject }) => {
-            let pem = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            let pem = files::text(&file)?;
             changed(cx, &format!("{base}/keys/{}", segment(&name)), &json!({ "pem": pem, "subject": subject })).await
         }
         Registry::Key(Key::Remove { name }) => removed(cx, &format!("{base}/keys/{}", segment(&name)), &format!("the key {name}")).await,
@@ -69,7 +69,8 @@ pub async fn run(cx: &mut Context, command: Registry) -> Result<()> {
     }
 }
 
-async fn changed(cx: &mut Context, path: &str, body: &Value) -> Result<()> {
+/// Says that it is so now; all settings are too long for that.
+pub async fn changed(cx: &mut Context, path: &str, body: &Value) -> Result<()> {
     let settings = cx.client.put_new(path, body).await?;
     if cx.common.output == crate::args::Format::Table {
         cx.note("changed; `gantry registry settings` shows all");
@@ -78,7 +79,7 @@ async fn changed(cx: &mut Context, path: &str, body: &Value) -> Result<()> {
     cx.one(&settings)
 }
 
-async fn removed(cx: &mut Context, path: &str, what: &str) -> Result<()> {
+pub async fn removed(cx: &mut Context, path: &str, what: &str) -> Result<()> {
     cx.client.delete(path).await?;
     cx.note(&format!("{what} is removed"));
     Ok(())
@@ -86,8 +87,7 @@ async fn removed(cx: &mut Context, path: &str, what: &str) -> Result<()> {
 
 async fn retention(cx: &mut Context, base: &str, command: Retention) -> Result<()> {
     let read = |file: &std::path::Path| -> Result<Value> {
-        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        serde_json::from_str(&text).map_err(|e| Failure::Usage(format!("{}: {e}", file.display())).into())
+        serde_json::from_str(&files::text(file)?).map_err(|e| Failure::Usage(format!("{}: {e}", file.display())).into())
     };
     let plan = match command {
         Retention::Set { file } => return changed(cx, &format!("{base}/retention"), &read(&file)?).await,

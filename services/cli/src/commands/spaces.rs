@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, confirm, places, signs};
+use super::{Context, confirm, files, places, signs};
 use crate::args::{Format, Space, SpaceClusters};
 use crate::failure::Failure;
 
@@ -25,7 +25,7 @@ async fn clusters(cx: &mut Context, command: SpaceClusters) -> Result<()> {
     let path = format!("{}/clusters", cx.space()?);
     let answer: Value = match command {
         SpaceClusters::Show => cx.client.get(&path, &[]).await?,
-        SpaceClusters::Set { file: Some(file), .. } => cx.client.put_new(&path, &super::settings(&file)?).await?,
+        SpaceClusters::Set { file: Some(file), .. } => cx.client.put_new(&path, &files::settings(&file)?).await?,
         SpaceClusters::Set { on, policy, file: None } => {
             let members: Vec<Value> = on.iter().map(|text| member(text)).collect::<Result<_>>()?;
             cx.client.put_new(&path, &json!({ "policy": policy.word(), "clusters": members })).await?

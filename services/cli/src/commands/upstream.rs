@@ -1,12 +1,11 @@
 //! Upstreams: directories and foreign providers that vouch for people.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Context, confirm, segment, settings};
+use super::{Context, confirm, files, segment};
 use crate::args::Upstream;
 
 const COLUMNS: &[crate::output::Column] = &[
@@ -43,8 +42,8 @@ pub async fn run(cx: &mut Context, command: Upstream) -> Result<()> {
             cx.one(&found)
         }
         Upstream::Create { name, file, secret_file, org } => {
-            let mut body = json!({ "name": name, "settings": settings(&file)? });
-            add(&mut body, "secret", secret_file.as_deref().map(secret).transpose()?);
+            let mut body = json!({ "name": name, "settings": files::settings(&file)? });
+            add(&mut body, "secret", secret_file.as_deref().map(files::secret).transpose()?);
             add(&mut body, "org", org);
             cx.client.post("/api/v1/upstreams", &[], &body).await?;
             cx.note(&format!("upstream {name} is there; try it: gantry upstream test {name}"));
@@ -52,8 +51,8 @@ pub async fn run(cx: &mut Context, command: Upstream) -> Result<()> {
         }
         Upstream::Change { name, file, secret_file } => {
             let now: Value = cx.client.get(&at(&name), &[]).await?;
-            let mut body = json!({ "settings": settings(&file)? });
-            add(&mut body, "secret", secret_file.as_deref().map(secret).transpose()?);
+            let mut body = json!({ "settings": files::settings(&file)? });
+            add(&mut body, "secret", secret_file.as_deref().map(files::secret).transpose()?);
             cx.client.put(&at(&name), &body, now["version"].as_i64().unwrap_or_default()).await?;
             cx.note(&format!("upstream {name} is changed"));
             Ok(())
@@ -67,8 +66,8 @@ pub async fn run(cx: &mut Context, command: Upstream) -> Result<()> {
         Upstream::Test { name, user, file, secret_file, org } => {
             let seen = match file {
                 Some(file) => {
-                    let mut body = json!({ "settings": settings(&file)?, "username": user });
-                    add(&mut body, "secret", secret_file.as_deref().map(secret).transpose()?);
+                    let mut body = json!({ "settings": files::settings(&file)?, "username": user });
+                    add(&mut body, "secret", secret_file.as_deref().map(files::secret).transpose()?);
                     add(&mut body, "org", org);
                     cx.client.post("/api/v1/upstream-trials", &[], &body).await?
                 }
@@ -116,11 +115,6 @@ fn remarks(cx: &Context, run: Option<&Value>) {
 
 fn at(name: &str) -> String {
     format!("/api/v1/upstreams/{}", segment(name))
-}
-
-fn secret(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn add(body: &mut Value, key: &str, value: Option<String>) {

@@ -14,7 +14,7 @@ export interface Session {
 
 const Context = createContext<Session | null>(null);
 
-export async function loadSession(): Promise<Session> {
+async function loadSession(): Promise<Session> {
   const session = await call<Session>('GET', '/auth/session');
   setCsrf(session.csrf ?? null);
   return session;

@@ -174,3 +174,11 @@ fn permitted(app: &App, caller: &Caller, name: &str, permission: &'static str) -
     app.host.auth.permit(caller, permission, Scope::Org(org))?;
     Ok(org)
 }
+
+/// The organisation named, if the caller administers it; none: the platform, if the caller administers that.
+fn owner(app: &App, caller: &Caller, org: Option<&str>) -> Result<Option<OrgId>, Problem> {
+    match org {
+        Some(name) => orgs::at(app, caller, name, Role::Admin).map(Some),
+        None => app.host.auth.require(caller, Role::Admin, Scope::Platform).map(|()| None),
+    }
+}

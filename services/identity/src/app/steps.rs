@@ -13,7 +13,6 @@ use crate::app::policies::least_level;
 use crate::app::secrets::SUBJECT;
 use crate::domain::assurance::{Level, level, with_second};
 use crate::error::{fault, unsealed};
-use crate::store::sessions::Session;
 
 const SECONDS: i64 = 600;
 const PURPOSE: &str = "half a sign-in";
@@ -117,24 +116,5 @@ impl App {
             (false, true) => Due::Enrolment,
             (false, false) => Due::Nothing,
         })
-    }
-
-    /// Whether a session could and should prove more for a request that names `acr_values`.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
-    pub async fn could_step_up(&self, session: &Session, asked: Option<Level>) -> Result<bool, Problem> {
-        let Some(asked) = asked else { return Ok(false) };
-        let has = level(&session.amr);
-        if has >= asked {
-            return Ok(false);
-        }
-        let choices = self.choices_after(UserId(session.user_id), &session.amr).await?;
-        let reachable = match (choices.passkey || choices.certificate, choices.totp) {
-            (true, _) => Level::Phishproof,
-            (false, true) => Level::Two,
-            (false, false) => Level::One,
-        };
-        Ok(reachable.min(asked) > has)
     }
 }

@@ -89,17 +89,9 @@ pub async fn project(db: &DatabaseConnection, org: OrgId, name: &str) -> Result<
     project::Entity::find().filter(project::Column::Org.eq(org.0)).filter(project::Column::Name.eq(name)).one(db).await
 }
 
-pub async fn projects_by_ids(db: &DatabaseConnection, ids: Vec<Uuid>) -> Result<Vec<project::Model>, DbErr> {
-    project::Entity::find().filter(project::Column::Id.is_in(ids)).all(db).await
-}
-
 pub async fn spaces(db: &DatabaseConnection, org: OrgId, of: ProjectId) -> Result<Vec<space::Model>, DbErr> {
     let find = space::Entity::find().filter(space::Column::Org.eq(org.0)).filter(space::Column::Project.eq(of.0));
     find.order_by_asc(space::Column::Name).all(db).await
-}
-
-pub async fn spaces_by_ids(db: &DatabaseConnection, ids: Vec<Uuid>) -> Result<Vec<space::Model>, DbErr> {
-    space::Entity::find().filter(space::Column::Id.is_in(ids)).all(db).await
 }
 
 pub async fn binding(db: &DatabaseConnection, id: BindingId) -> Result<Option<binding::Model>, DbErr> {

@@ -87,15 +87,6 @@ pub async fn team_members(pool: &PgPool, org: OrgId, team: TeamId, after: Option
     sqlx::query_as(text).bind(org.0).bind(team.0).bind(after).bind(limit.cast_signed()).fetch_all(pool).await
 }
 
-/// The teams of an organisation that a subject is in directly.
-pub async fn teams_of(pool: &PgPool, org: OrgId, subject: &str) -> Result<Vec<TeamMember>, sqlx::Error> {
-    sqlx::query_as("select team, subject, added_at from team_members where org = $1 and subject = $2 order by team")
-        .bind(org.0)
-        .bind(subject)
-        .fetch_all(pool)
-        .await
-}
-
 /// In which teams a subject is, in all organisations: with the organisation of each.
 pub async fn memberships_of(pool: &PgPool, subject: &str) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
     sqlx::query_as("select org, team from team_members where subject = $1 order by team").bind(subject).fetch_all(pool).await

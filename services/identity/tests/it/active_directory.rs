@@ -2,7 +2,6 @@
 //! server, `userAccountControl`, changes by `uSNChanged`, paging, LDAPS and StartTLS, and what it says when it refuses.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use gantry_testkit::{DomainController, domain_controller as dc};
 use reqwest::Method;
@@ -32,20 +31,9 @@ fn mailed(name: &str) -> String {
 }
 
 async fn sync(suite: &Suite, admin: &str, extent: &str) -> Value {
-    let (status, run) = suite.json(Method::POST, "/api/v1/upstreams/corp/syncs", Some(admin), Some(json!({ "extent": extent }))).await;
-    assert_eq!(status, 202, "{run}");
-    let id = run["id"].clone();
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
-    loop {
-        let (_, runs) = suite.get(admin, "/api/v1/upstreams/corp/syncs").await;
-        let run = runs["items"].as_array().unwrap().iter().find(|r| r["id"] == id).unwrap().clone();
-        if run["result"] != "running" {
-            assert_eq!(run["result"], "ok", "{run}");
-            return run;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{run}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let run = suite.synchronised(admin, "corp", json!({ "extent": extent })).await;
+    assert_eq!(run["result"], "ok", "{run}");
+    run
 }
 
 /// The step that failed, and what was said of all.

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
-use std::time::Duration;
 
 use gantry_testkit::{Slapd, free_port, slapd};
 use reqwest::Method;
@@ -47,19 +46,7 @@ async fn create(suite: &Suite, admin: &str, settings: &Value) -> Value {
 
 /// Synchronises and waits for the report.
 async fn sync(suite: &Suite, admin: &str, extent: &str) -> Value {
-    let (status, run) = suite.json(Method::POST, "/api/v1/upstreams/corp/syncs", Some(admin), Some(json!({ "extent": extent }))).await;
-    assert_eq!(status, 202, "{run}");
-    let id = run["id"].clone();
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
-    loop {
-        let (_, runs) = suite.json(Method::GET, "/api/v1/upstreams/corp/syncs", Some(admin), None).await;
-        let run = runs["items"].as_array().unwrap().iter().find(|r| r["id"] == id).unwrap().clone();
-        if run["result"] != "running" {
-            return run;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{run}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    suite.synchronised(admin, "corp", json!({ "extent": extent })).await
 }
 
 async fn root(slapd: &Slapd) -> ldap3::Ldap {

@@ -14,25 +14,16 @@ use gantry_client::identity::service_accounts_client::ServiceAccountsClient;
 use gantry_client::identity::teams_client::TeamsClient;
 use gantry_client::identity::upstreams_client::UpstreamsClient;
 use gantry_client::identity::users_client::UsersClient;
+use gantry_testkit::rpc::gateway;
 use reqwest::Method;
 use serde_json::json;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::party::{self, PartyKey};
 use crate::support::{Pkce, Suite};
-
-/// As the gateway connects: by its own certificate, with the caller's headers.
-pub fn channel(suite: &Suite) -> Channel {
-    let leaf = suite.world.running.pki().leaf("gateway", &[]).unwrap();
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(&suite.world.running.pki().ca_pem))
-        .identity(Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
-        .domain_name(format!("identity.{}", gantry_host::SERVER_SUFFIX));
-    Endpoint::from_shared(suite.base.clone()).unwrap().tls_config(tls).unwrap().connect_lazy()
-}
 
 /// Puts somebody's token into each call.
 #[derive(Clone)]
@@ -46,7 +37,7 @@ impl tonic::service::Interceptor for Bearer {
 }
 
 fn signed(suite: &Suite, token: &str) -> InterceptedService<Channel, Bearer> {
-    InterceptedService::new(channel(suite), Bearer(format!("Bearer {token}").parse().unwrap()))
+    InterceptedService::new(gateway(&suite.world, &suite.host), Bearer(format!("Bearer {token}").parse().unwrap()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +122,10 @@ async fn a_refusal_keeps_its_kind_its_code_its_fields_and_its_trace() {
     let mut hers = ProjectsClient::new(signed(&suite, &eve));
     let denied = hers.create_project(api::CreateProjectRequest { org: "acme".into(), name: "mine".into(), public: None }).await.unwrap_err();
     assert!(denied.code() == Code::PermissionDenied && denied.message().contains("right"), "{denied:?}");
-    let nobody = ProjectsClient::new(channel(&suite)).list_projects(api::ListProjectsRequest { org: "acme".into(), ..Default::default() }).await.unwrap_err();
+    let nobody = ProjectsClient::new(gateway(&suite.world, &suite.host))
+        .list_projects(api::ListProjectsRequest { org: "acme".into(), ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(nobody.code(), Code::Unauthenticated);
     let empty = orgs.get_org(api::GetOrgRequest { org: String::new() }).await.unwrap_err();
     assert_eq!((empty.code(), empty.message()), (Code::InvalidArgument, "org: must not be empty"));
@@ -199,7 +193,7 @@ async fn users_are_managed_imported_and_exported_over_grpc() {
     users.delete_user(api::DeleteUserRequest { id: kim.id.clone() }).await.unwrap();
     assert_eq!(users.get_user(api::GetUserRequest { id: kim.id }).await.unwrap_err().code(), Code::NotFound);
     let weak = api::RegisterUserRequest { username: "zed".into(), email: "zed@example.org".into(), password: "secret".into(), display_name: None };
-    assert_eq!(UsersClient::new(channel(&suite)).register_user(weak).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(UsersClient::new(gateway(&suite.world, &suite.host)).register_user(weak).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,7 +302,7 @@ async fn a_token_bound_to_a_key_counts_with_a_proof_of_the_call_that_was_made() 
         let mut request = Request::new(());
         request.metadata_mut().insert("authorization", format!("DPoP {token}").parse().unwrap());
         request.metadata_mut().insert("dpop", key.proof("POST", path, json!({ "ath": ath })).parse().unwrap());
-        AccountClient::new(channel(&suite)).get_me(request).await
+        AccountClient::new(gateway(&suite.world, &suite.host)).get_me(request).await
     };
     assert_eq!(ask("/gantry.identity.v1.Account/GetMe").await.unwrap().into_inner().username, "ada");
     assert_eq!(ask("/api/v1/me").await.unwrap_err().code(), Code::Unauthenticated, "a proof of another request");

@@ -9,6 +9,7 @@ use gantry_contract::identity::{BindingEvent, ClientEvent, MembershipEvent, OrgE
 use gantry_contract::policy::SecurityPolicyEvent;
 use gantry_contract::upstream::{LinkEvent, UpstreamEvent};
 use gantry_es::EventData;
+use gantry_testkit::history::{kinds, samples};
 use serde_json::Value;
 
 fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::DecodeError> {
@@ -35,25 +36,9 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
     Ok(encoded.data.value())
 }
 
-/// The kinds that the schema of `E` knows.
-fn kinds<E: schemars::JsonSchema>() -> BTreeSet<String> {
-    let schema = serde_json::to_value(schemars::schema_for!(E)).unwrap();
-    let variants = schema["oneOf"].as_array().unwrap();
-    variants.iter().map(|v| v["properties"]["kind"]["const"].as_str().unwrap().to_owned()).collect()
-}
-
 #[test]
 fn every_stored_event_decodes_and_every_kind_has_a_sample() {
-    let mut seen = BTreeSet::new();
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/events")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().strip_suffix(".json").unwrap();
-        let (kind, version) = name.rsplit_once('.').unwrap();
-        let data: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let read = decode(kind, version.parse().unwrap(), data.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(read, data, "{name}");
-        seen.insert(kind.to_owned());
-    }
+    let seen = samples(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/events"), decode);
     let all: BTreeSet<String> = [
         kinds::<UserEvent>(),
         kinds::<OrgEvent>(),

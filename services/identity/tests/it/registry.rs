@@ -154,14 +154,7 @@ async fn a_service_gets_a_credential_for_its_repositories_only() {
         subject: String::new(),
         ttl_seconds: 60,
     };
-    let channel = |service: &str| {
-        let leaf = suite.world.running.pki().leaf(service, &[]).unwrap();
-        let tls = tonic::transport::ClientTlsConfig::new()
-            .ca_certificate(tonic::transport::Certificate::from_pem(&suite.world.running.pki().ca_pem))
-            .identity(tonic::transport::Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
-            .domain_name(format!("identity.{}", gantry_host::SERVER_SUFFIX));
-        tonic::transport::Endpoint::from_shared(suite.base.clone()).unwrap().tls_config(tls).unwrap().connect_lazy()
-    };
+    let channel = |service: &str| gantry_testkit::rpc::channel(&suite.world, &suite.host, service);
     let mut cicd = TokensClient::new(channel("cicd"));
     let issued = cicd.issue_registry_credential(request("acme/shop/*")).await.unwrap().into_inner();
     let basic = Some((issued.username.as_str(), issued.password.as_str()));

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -48,14 +47,7 @@ async fn come_in(up: &Suite, browser: &mut Browser<'_>) {
 
 /// Synchronises; gives the report.
 async fn sync(down: &Suite, admin: &str) -> Value {
-    let (status, run) = down.post(admin, SYNCS, json!({})).await;
-    assert_eq!(status, 202, "{run}");
-    let done = async || {
-        let (_, runs) = down.get(admin, SYNCS).await;
-        runs["items"].as_array().unwrap().iter().find(|r| r["id"] == run["id"] && r["result"] != "running").cloned()
-    };
-    down.world.until("the synchronisation ends", Duration::from_secs(60), async || done().await.is_some()).await;
-    done().await.unwrap()
+    down.synchronised(admin, "partner", json!({})).await
 }
 
 async fn guests(down: &Suite, admin: &str) -> usize {

@@ -22,12 +22,7 @@ fn basic(client: &str, secret: &str) -> String {
 }
 
 fn client(suite: &Suite, service: &str) -> TokensClient<tonic::transport::Channel> {
-    let leaf = suite.world.running.pki().leaf(service, &[]).unwrap();
-    let tls = tonic::transport::ClientTlsConfig::new()
-        .ca_certificate(tonic::transport::Certificate::from_pem(&suite.world.running.pki().ca_pem))
-        .identity(tonic::transport::Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
-        .domain_name(format!("identity.{}", gantry_host::SERVER_SUFFIX));
-    TokensClient::new(tonic::transport::Endpoint::from_shared(suite.base.clone()).unwrap().tls_config(tls).unwrap().connect_lazy())
+    TokensClient::new(gantry_testkit::rpc::channel(&suite.world, &suite.host, service))
 }
 
 /// What introspection says to the client of `basic`.

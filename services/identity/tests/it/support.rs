@@ -1,6 +1,7 @@
 //! One identity service per test, and a small browser with cookies.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -51,6 +52,19 @@ impl Suite {
         let response = self.world.http.post(format!("{}{path}", self.base)).form(fields).send().await.unwrap();
         let status = response.status().as_u16();
         (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Synchronises an upstream and waits for the report.
+    pub async fn synchronised(&self, admin: &str, upstream: &str, how: Value) -> Value {
+        let path = format!("/api/v1/upstreams/{upstream}/syncs");
+        let (status, run) = self.json(Method::POST, &path, Some(admin), Some(how)).await;
+        assert_eq!(status, 202, "{run}");
+        let done = async || {
+            let (_, runs) = self.json(Method::GET, &path, Some(admin), None).await;
+            runs["items"].as_array().unwrap().iter().find(|r| r["id"] == run["id"] && r["result"] != "running").cloned()
+        };
+        self.world.until("the synchronisation ends", Duration::from_secs(120), async || done().await.is_some()).await;
+        done().await.unwrap()
     }
 
     pub fn browser(&self) -> Browser<'_> {

@@ -1,31 +1,17 @@
 //! Charts from a real Prometheus that scrapes figures as the agent exports them.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gantry_contract::scheduler::NodeEvent;
-use gantry_testkit::{clause, free_port};
+use gantry_testkit::{Prometheus, clause};
 use serde_json::Value;
 
 use crate::place::{Place, name};
 
-struct Scraped {
-    prometheus: Child,
-    url: String,
-    _home: tempfile::TempDir,
-}
-
-impl Drop for Scraped {
-    fn drop(&mut self) {
-        let _ = self.prometheus.kill();
-        let _ = self.prometheus.wait();
-    }
-}
-
 /// Figures of node n1 and of two applications of the same name in different organisations. With each look more was read, written,
 /// received and sent.
-async fn figures() -> String {
+fn figures() -> String {
     static LOOKS: AtomicU64 = AtomicU64::new(1);
     let looks = LOOKS.fetch_add(1, Ordering::Relaxed);
     let mut text = String::from(
@@ -42,29 +28,6 @@ async fn figures() -> String {
     text
 }
 
-async fn scrape() -> Scraped {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let target = listener.local_addr().expect("an address");
-    let router = axum::Router::new().route("/metrics", axum::routing::get(figures));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    let home = tempfile::tempdir().expect("a folder");
-    let config = home.path().join("prometheus.yml");
-    let text = format!(
-        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: agent\n    honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n"
-    );
-    std::fs::write(&config, text).expect("written");
-    let port = free_port();
-    let prometheus = Command::new("prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", home.path().join("data").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("prometheus is installed (apt install prometheus)");
-    Scraped { prometheus, url: format!("http://127.0.0.1:{port}"), _home: home }
-}
-
 fn last(charts: &Value, chart: &str) -> Option<f64> {
     let chart = charts["charts"].as_array()?.iter().find(|c| c["name"] == chart)?;
     let series = chart["series"].as_array()?;
@@ -77,7 +40,7 @@ async fn charts_show_the_node_and_ones_own_application_only() {
     clause("6.6.1.1.a");
     clause("6.6.1.2.c");
     clause("7.2.d");
-    let scraped = scrape().await;
+    let scraped = Prometheus::scraping(figures).await;
     let url = scraped.url.clone();
     let place = Place::open(|platform| platform.prometheus_url = url).await;
     place.happened("n1", NodeEvent::Joined { node: name("n1"), facts: serde_json::json!({}) }).await;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use gantry_kernel::Role;
-use gantry_registry::adapters::blob_fs::BlobFs;
 use gantry_registry::app::App;
 use gantry_registry::domain::manifest::{OCI_INDEX, OCI_MANIFEST};
 use gantry_registry::{Config, flows};
@@ -66,9 +65,7 @@ impl Cached {
     }
 
     fn app(&self) -> App {
-        let config = Config::default();
-        let blobs = BlobFs::open(config.storage(&self.stage.host.platform.home)).unwrap();
-        App::new(self.stage.host.clone(), std::sync::Arc::new(config), blobs)
+        self.stage.beside(Config::default())
     }
 
     /// Waits until everything of an image is here.

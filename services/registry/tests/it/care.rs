@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use gantry_kernel::{Role, Scope};
-use gantry_registry::Config;
-use gantry_registry::adapters::blob_fs::BlobFs;
-use gantry_registry::app::App;
+use gantry_kernel::Role;
 use gantry_registry::app::care::held;
 use gantry_registry::domain::digest::Digest;
 use gantry_testkit::clause;
@@ -27,13 +24,6 @@ async fn begun() -> (Stage, String, String) {
     let token = stage.full(user, REPO);
     let rest = stage.world.token(user, "ada");
     (stage, token, rest)
-}
-
-/// A registry beside the running one, with the grace period of the test.
-fn collector(stage: &Stage, grace: u64) -> App {
-    let config = Config { gc_grace_seconds: grace, ..Config::default() };
-    let blobs = BlobFs::open(config.storage(&stage.host.platform.home)).unwrap();
-    App::new(stage.host.clone(), std::sync::Arc::new(config), blobs)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +71,7 @@ async fn a_tags_history_says_who_did_what_and_a_deleted_tag_comes_back_while_its
         let holder = stage.host.env.uuid();
         sqlx::query(insert).bind(REPO).bind(format!("sha256:{hours}")).bind(holder).bind(hours).execute(&stage.host.db().pool).await.unwrap();
     }
-    let freed = collector(&stage, 0).collect(Duration::ZERO, false, "user:test").await.unwrap().unwrap();
+    let freed = stage.collector(0).collect(Duration::ZERO, false, "user:test").await.unwrap().unwrap();
     assert!(freed.blobs >= 3 && freed.bytes > 0, "{freed:?}");
     let left: Vec<String> = sqlx::query_scalar("select digest from fetches").fetch_all(&stage.host.db().pool).await.unwrap();
     assert_eq!(left, ["sha256:1"]);
@@ -113,10 +103,7 @@ async fn a_flipped_bit_is_never_served_and_the_images_it_hurts_are_named() {
         Err(error) => Err(error),
     };
     assert!(read.is_err(), "the connection breaks off before the damaged block");
-    let admin = stage.world.user();
-    stage.world.identity.grant(&format!("user:{admin}"), Role::Admin, Scope::Platform).await;
-    stage.world.identity.settle(&stage.host).await;
-    let admin = stage.world.token(admin, "root");
+    let admin = stage.world.operator(&stage.host).await;
     let damage = || async { stage.request(Method::GET, "/api/v1/registry/damage", &admin).send().await.unwrap().json::<Value>().await.unwrap() };
     stage.world.until("the damage is noted", Duration::from_secs(10), || async { damage().await["items"].as_array().is_some_and(|i| !i.is_empty()) }).await;
     let found = damage().await;
@@ -151,10 +138,7 @@ async fn an_operator_collects_first_dry_then_in_earnest() {
     let orphan = stage.upload(REPO, &token, b"nobody needs this").await;
     let collect = |body: Value, token: &str| stage.request(Method::POST, "/api/v1/registry/collections", token).json(&body).send();
     assert_eq!(collect(json!({}), &rest).await.unwrap().status(), 403);
-    let admin = stage.world.user();
-    stage.world.identity.grant(&format!("user:{admin}"), Role::Admin, Scope::Platform).await;
-    stage.world.identity.settle(&stage.host).await;
-    let admin = stage.world.token(admin, "root");
+    let admin = stage.world.operator(&stage.host).await;
     let short = collect(json!({ "older_than_seconds": 5 }), &admin).await.unwrap();
     assert_eq!(short.status(), 400, "a push under way could lose its layers");
     assert_eq!(collect(json!({ "older": 5 }), &admin).await.unwrap().status(), 400);
@@ -162,7 +146,7 @@ async fn an_operator_collects_first_dry_then_in_earnest() {
     assert_eq!((dry["blobs"].as_u64(), dry["dry_run"].as_bool()), (Some(0), Some(true)));
     // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let app = collector(&stage, 0);
+    let app = stage.collector(0);
     let would = app.collect(Duration::ZERO, true, "user:test").await.unwrap().unwrap();
     // The link of the upload still holds it; its age ends that.
     assert_eq!(would.blobs, 1);
@@ -206,7 +190,7 @@ async fn whatever_is_pushed_mounted_tagged_deleted_and_collected_no_image_ever_l
     let token = stage.token(&format!("user:{user}"), &repositories.map(|r| ("repository", r, all)));
     let layers: Vec<Vec<u8>> = (0..5).map(|n| layer(&[("n", format!("interleaved {n}").as_bytes())])).collect();
     let images: Vec<Image> = (0..4).map(|n| Image::of(vec![layers[n].clone(), layers[n + 1].clone()], "amd64")).collect();
-    let app = collector(&stage, 0);
+    let app = stage.collector(0);
     let mut runner = TestRunner::deterministic();
     for round in 0..8 {
         let plan = steps().new_tree(&mut runner).unwrap().current();

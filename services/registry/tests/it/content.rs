@@ -1,11 +1,9 @@
 //! What stays and what goes: collection of unneeded content.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_kernel::Role;
 use gantry_registry::Config;
-use gantry_registry::adapters::blob_fs::BlobFs;
 use gantry_registry::app::App;
 use gantry_registry::app::care::Freed;
 use gantry_registry::domain::digest::Digest;
@@ -15,13 +13,6 @@ use crate::image::Image;
 use crate::stage::Stage;
 
 const REPO: &str = "acme/shop/web";
-
-/// The registry's parts under a grace period of `grace` seconds, for rounds at a time of the test's choosing.
-fn collector(stage: &Stage, grace: u64) -> App {
-    let config = Config { gc_grace_seconds: grace, ..Config::default() };
-    let blobs = BlobFs::open(config.storage(&stage.host.platform.home)).unwrap();
-    App::new(stage.host.clone(), Arc::new(config), blobs)
-}
 
 async fn round(app: &App) -> anyhow::Result<Option<Freed>> {
     app.collect(Duration::from_secs(app.config.gc_grace_seconds), false, "user:test").await
@@ -37,12 +28,12 @@ async fn only_content_that_nobody_needs_is_collected_and_only_after_the_grace_pe
     let gone_digest = gone.push(&stage, REPO, "gone", &token).await;
     let orphan = stage.upload(REPO, &token, b"never referred to").await;
 
-    let now = collector(&stage, 0);
+    let now = stage.collector(0);
     let blob = |image: &Image| Digest::parse(image.manifest["layers"][0]["digest"].as_str().unwrap()).unwrap();
     let deleted = stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{gone_digest}"), &token).send().await.unwrap();
     assert_eq!(deleted.status(), 202);
 
-    let patient = round(&collector(&stage, 3600)).await.unwrap().expect("nobody else collects");
+    let patient = round(&stage.collector(3600)).await.unwrap().expect("nobody else collects");
     assert_eq!(patient.blobs, 0);
     let everything = [blob(&kept), blob(&gone), orphan.clone(), Digest::parse(&gone_digest).unwrap()];
     for digest in &everything {
@@ -68,7 +59,7 @@ async fn pushes_during_collection_never_lose_content() {
     let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
     let token = stage.full(user, REPO);
     // Short, but longer than a push takes.
-    let app = collector(&stage, 2);
+    let app = stage.collector(2);
     let cancel = stage.host.cancel.child_token();
     let collecting = tokio::spawn({
         let cancel = cancel.clone();

@@ -11,32 +11,15 @@ use gantry_client::registry::image_rules_client::ImageRulesClient;
 use gantry_client::registry::repositories_client::RepositoriesClient;
 use gantry_client::registry::webhooks_client::WebhooksClient;
 use gantry_kernel::Role;
+use gantry_testkit::rpc::{by, gateway};
 use http::Method;
 use serde_json::{Value, json};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Code, Request};
+use tonic::Code;
 
 use crate::image::Image;
 use crate::stage::Stage;
 
 const REPO: &str = "acme/shop/web";
-
-/// As the gateway connects: by its own certificate, with the caller's headers.
-fn channel(stage: &Stage) -> Channel {
-    let pki = stage.world.running.pki();
-    let leaf = pki.leaf("gateway", &[]).unwrap();
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(&pki.ca_pem))
-        .identity(Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
-        .domain_name(format!("registry.{}", gantry_host::SERVER_SUFFIX));
-    Endpoint::from_shared(stage.host.url_of("registry").unwrap()).unwrap().tls_config(tls).unwrap().connect_lazy()
-}
-
-fn by<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    request
-}
 
 fn shop() -> (String, String) {
     ("acme".into(), "shop".into())
@@ -52,7 +35,7 @@ async fn images_and_their_rules_are_read_and_set_over_grpc_by_those_who_may() {
     let digest = image.push(&stage, REPO, "v1", &stage.full(ada, REPO)).await;
     image.push(&stage, REPO, "v2", &stage.full(ada, REPO)).await;
 
-    let mut repositories = RepositoriesClient::new(channel(&stage));
+    let mut repositories = RepositoriesClient::new(gateway(&stage.world, &stage.host));
     let (org, project) = shop();
     let ask = api::ListRepositoriesRequest { org: org.clone(), project: project.clone(), ..Default::default() };
     let listed = repositories.list_repositories(by(&access, ask.clone())).await.unwrap().into_inner();
@@ -69,7 +52,7 @@ async fn images_and_their_rules_are_read_and_set_over_grpc_by_those_who_may() {
     repositories.delete_tag(by(&access, gone.clone())).await.unwrap();
     assert_eq!(repositories.delete_tag(by(&access, gone)).await.unwrap_err().code(), Code::NotFound);
 
-    let mut rules = ImageRulesClient::new(channel(&stage));
+    let mut rules = ImageRulesClient::new(gateway(&stage.world, &stage.host));
     let quota = api::SetImageQuotaRequest { org: org.clone(), project: project.clone(), bytes: Some(1 << 30) };
     assert_eq!(rules.set_image_quota(by(&access, quota.clone())).await.unwrap().into_inner().quota_bytes, Some(1 << 30));
     assert_eq!(rules.set_image_quota(by(&hers, quota)).await.unwrap_err().code(), Code::NotFound);
@@ -79,7 +62,7 @@ async fn images_and_their_rules_are_read_and_set_over_grpc_by_those_who_may() {
     let set = rules.set_image_policy(by(&access, policy)).await.unwrap().into_inner();
     assert!(!set.policies[0].at.is_empty() && set.policies[0].must_be_scanned == Some(true), "{set:?}");
 
-    let mut caches = CachesClient::new(channel(&stage));
+    let mut caches = CachesClient::new(gateway(&stage.world, &stage.host));
     let endpoint = api::Endpoint { url: "https://hub.example".into(), username: Some("ada".into()), ..Default::default() };
     let cache = api::SetCacheRequest {
         org: org.clone(),
@@ -94,7 +77,7 @@ async fn images_and_their_rules_are_read_and_set_over_grpc_by_those_who_may() {
     let listed = caches.list_caches(by(&access, api::ListCachesRequest { org, project })).await.unwrap().into_inner();
     assert!(listed.items[0].has_password && !format!("{listed:?}").contains("secret"));
 
-    let refused = ContentClient::new(channel(&stage)).list_damage(by(&access, ())).await.unwrap_err();
+    let refused = ContentClient::new(gateway(&stage.world, &stage.host)).list_damage(by(&access, ())).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "the platform's administrators only");
 }
 
@@ -105,7 +88,7 @@ async fn files_come_in_pieces_a_watched_list_comes_again_and_a_report_has_what_r
     let access = stage.world.token(ada, "ada");
     let image = Image::simple("in pieces");
     let digest = image.push(&stage, REPO, "v1", &stage.full(ada, REPO)).await;
-    let mut repositories = RepositoriesClient::new(channel(&stage));
+    let mut repositories = RepositoriesClient::new(gateway(&stage.world, &stage.host));
     let (org, project) = shop();
 
     let ask = api::ListRepositoriesRequest { org: org.clone(), project: project.clone(), ..Default::default() };
@@ -143,7 +126,7 @@ async fn files_come_in_pieces_a_watched_list_comes_again_and_a_report_has_what_r
     assert_eq!((found.items.len(), found.items[0].repository.as_str()), (1, "web"));
 
     // A rule with one of several forms is said as in REST, and comes back as it was said.
-    let mut rules = ImageRulesClient::new(channel(&stage));
+    let mut rules = ImageRulesClient::new(gateway(&stage.world, &stage.host));
     let five = prost_types::Struct { fields: [("newest".to_owned(), prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(5.0)) })].into() };
     let keep = prost_types::Value { kind: Some(prost_types::value::Kind::StructValue(five)) };
     let rule = api::RetentionRule { keep: Some(keep.clone()), tags: Some("v*".into()), ..Default::default() };
@@ -154,7 +137,7 @@ async fn files_come_in_pieces_a_watched_list_comes_again_and_a_report_has_what_r
     let set = rules.set_retention(by(&access, ask)).await.unwrap().into_inner();
     assert_eq!(set.retention.unwrap().rules[0].keep, Some(keep));
 
-    let mut webhooks = WebhooksClient::new(channel(&stage));
+    let mut webhooks = WebhooksClient::new(gateway(&stage.world, &stage.host));
     let ask =
         api::SetWebhookRequest { org: org.clone(), project: project.clone(), name: "chat".into(), url: "https://chat.example/x".into(), ..Default::default() };
     let made = webhooks.set_webhook(by(&access, ask)).await.unwrap().into_inner();

@@ -193,13 +193,7 @@ async fn an_index_shows_its_platforms_to_people_and_to_the_scheduler() {
 
 pub async fn resolve(stage: &Stage, caller: &str, reference: &str) -> Result<gantry_contract::proto::registry::ResolveResponse, tonic::Status> {
     use gantry_contract::proto::registry::{ResolveRequest, images_client::ImagesClient};
-    let (running, leaf) = (&stage.world.running, stage.world.running.pki().leaf(caller, &[]).unwrap());
-    let tls = tonic::transport::ClientTlsConfig::new()
-        .ca_certificate(tonic::transport::Certificate::from_pem(&running.pki().ca_pem))
-        .identity(tonic::transport::Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
-        .domain_name(format!("registry.{}", gantry_host::SERVER_SUFFIX));
-    let endpoint = tonic::transport::Endpoint::from_shared(stage.host.url_of("registry").unwrap()).unwrap().tls_config(tls).unwrap();
-    let mut client = ImagesClient::new(endpoint.connect().await.unwrap());
+    let mut client = ImagesClient::new(gantry_testkit::rpc::channel(&stage.world, &stage.host, caller));
     client.resolve(ResolveRequest { reference: reference.into() }).await.map(tonic::Response::into_inner)
 }
 

@@ -139,8 +139,6 @@ async fn images_that_nothing_names_go_when_they_were_not_used_and_not_before() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_pulled_lately_stays_and_the_schedule_is_kept_by_one() {
-    use gantry_registry::adapters::blob_fs::BlobFs;
-    use gantry_registry::app::App;
     use gantry_registry::{Config, flows, store::pulls};
     let stage = Stage::new().await;
     let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
@@ -152,8 +150,7 @@ async fn what_was_pulled_lately_stays_and_the_schedule_is_kept_by_one() {
     let names = [REPO.to_owned()];
     let seen = || async { pulls::of(db, &names).await.unwrap().into_iter().any(|p| p.digest == digest && p.pulls == 1) };
     stage.world.until("the pull is written down", std::time::Duration::from_secs(15), seen).await;
-    let config = Config::default();
-    let app = App::new(stage.host.clone(), std::sync::Arc::new(config.clone()), BlobFs::open(config.storage(&stage.host.platform.home)).unwrap());
+    let app = stage.beside(Config::default());
     assert_eq!(flows::retention::round(&app).await.unwrap(), 0, "nothing is due");
     let rules = json!({ "rules": [{ "keep": { "pulled_within_days": 1 } }], "every_hours": 1 });
     let put = stage.world.call(&stage.host, Method::PUT, &format!("{BASE}/retention"), Some(&access), Some(&rules)).await;

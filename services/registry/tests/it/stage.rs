@@ -14,6 +14,8 @@ use base64::Engine;
 use gantry_auth::{OrgRef, ProjectRef, RegistryAccess, RegistryClaims};
 use gantry_host::Host;
 use gantry_kernel::{Role, Scope, UserId};
+use gantry_registry::adapters::blob_fs::BlobFs;
+use gantry_registry::app::App;
 use gantry_registry::domain::digest::{Algorithm, Digest};
 use gantry_registry::{Config, Registry};
 use gantry_testkit::World;
@@ -62,6 +64,17 @@ impl Stage {
         drop(held);
         gantry_host::serve(address, tls, app, &world.running.doors).await.unwrap();
         Self { world, host, org, shop, open, registry, users }
+    }
+
+    /// The registry's parts beside the running one, for rounds at a time of the test's choosing.
+    pub fn beside(&self, config: Config) -> App {
+        let blobs = BlobFs::open(config.storage(&self.host.platform.home)).unwrap();
+        App::new(self.host.clone(), Arc::new(config), blobs)
+    }
+
+    /// The same, which collects what nobody has needed for `grace` seconds.
+    pub fn collector(&self, grace: u64) -> App {
+        self.beside(Config { gc_grace_seconds: grace, ..Config::default() })
     }
 
     /// A user with `role` on a project.

@@ -17,7 +17,7 @@ use super::models;
 use super::space_rules::SpaceEngine;
 use crate::domain::document::{Document, Kept, Level, Reading, Remark};
 use crate::domain::export::{self, Format};
-use crate::domain::{compose, kubernetes, lacks, own};
+use crate::domain::lacks;
 use crate::store;
 
 /// A document with everything that belongs to it.
@@ -72,11 +72,7 @@ pub fn read(s: &Scheduler, source: &Source, engine: SpaceEngine) -> Result<Readi
         default_cpu_millis: s.config.default_cpu_millis,
         default_memory_bytes: s.config.default_memory_bytes,
     };
-    let reading = match format(&source.format)? {
-        Format::Compose => compose::read(&document),
-        Format::Kubernetes => kubernetes::read(&document),
-        Format::Gantry => own::read(&document),
-    };
+    let reading = format(&source.format)?.read(&document);
     reading.remarks.lacking(match engine {
         SpaceEngine::Nodes => lacks::containerd(&reading.model),
         SpaceEngine::Cluster { gateway, timeouts } => lacks::kubernetes(&reading.model, gateway, timeouts),

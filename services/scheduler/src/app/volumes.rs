@@ -2,7 +2,6 @@
 //! the node; backups and copies go through here. Those of Kubernetes clusters are claims (`cluster_volumes`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Scheduler;
 use super::deploy::database;
-use super::sessions::{Link, dial};
+use super::sessions::{Link, dial, must_lead};
 use super::{cluster_content, cluster_volumes};
 use crate::domain::session::{CLOSE, END, End, INPUT, OUTPUT};
 use crate::store;
@@ -82,7 +81,7 @@ impl VolumeVerb {
 /// # Errors
 /// When this process does not lead, or the database is away.
 pub async fn list(s: &Scheduler, space: &SpaceRef) -> Result<VolumesBody, Problem> {
-    leading(s)?;
+    must_lead(s)?;
     let names = vec![space.org().name.to_string(), space.project.name.to_string(), space.name.to_string()];
     let asked = s.agents.attached().into_iter().map(|node| {
         let open = OpenSession { kind: "volume-list".into(), command: names.clone(), ..OpenSession::default() };
@@ -265,14 +264,6 @@ pub fn finished(end: Option<End>) -> Result<(), Problem> {
 fn broken() -> Problem {
     Problem::new(Kind::Unavailable, "scheduler.node_away", "the node went away in the middle; look what is there before you repeat it")
         .retry_after(Duration::from_secs(5))
-}
-
-fn leading(s: &Scheduler) -> Result<(), Problem> {
-    if s.leading.load(Ordering::SeqCst) {
-        return Ok(());
-    }
-    let detail = "the nodes are attached to another process of the scheduler; try again";
-    Err(Problem::new(Kind::Unavailable, "scheduler.not_leading", detail).retry_after(Duration::from_secs(1)))
 }
 
 /// What was done to a volume, or not.

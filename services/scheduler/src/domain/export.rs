@@ -1,8 +1,9 @@
-//! A model as a document of any format. What the format has no word for goes along as a patch in our own form, so that
-//! reading the document gives exactly this model again.
+//! Documents of any format: read into a model, and a model made into one. What the format has no word for goes along as a patch in our
+//! own form, so that reading the document gives exactly this model again.
 
 use serde_json::{Map, Value};
 
+use super::document::{Document, Reading};
 use super::model::Model;
 use super::{compose, kubernetes, own};
 
@@ -22,6 +23,14 @@ impl Format {
             "kubernetes" => Some(Self::Kubernetes),
             "gantry" => Some(Self::Gantry),
             _ => None,
+        }
+    }
+
+    pub fn read(self, document: &Document<'_>) -> Reading {
+        match self {
+            Self::Compose => compose::read(document),
+            Self::Kubernetes => kubernetes::read(document),
+            Self::Gantry => own::read(document),
         }
     }
 }

@@ -7,7 +7,6 @@
 //! does it of instances on other nodes, whose addresses their node hides. What one instance asks of another is therefore kept where it
 //! begins: each is told the ports of guarded instances that are open to it, and which services it may not ask.
 
-mod block;
 mod faults;
 mod kept;
 
@@ -18,12 +17,12 @@ use gantry_kernel::{AppId, Name};
 use gantry_kubernetes::{OWNER, WORKLOAD};
 
 use super::app::Home;
+use super::block::Block;
 use super::engine::{Isolation, Opening, PortRange};
 use super::model::{Peer, Policy, PolicyPort, PolicyRule, Protocol, Selector, Service};
 use super::placement::selects;
 use super::traffic;
 use super::wanted::{AppView, Reports, Standing};
-use block::Block;
 
 pub use faults::sound;
 pub use kept::Isolated;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use super::block::Block;
 use super::document::Remarks;
 use super::model::{Model, Network, Nic, Subnet, Workload, WorkloadKind};
 
@@ -51,7 +52,7 @@ fn faults(network: &Network) -> Vec<(&'static str, String)> {
         out.push(("options", format!("`{}`: `mode` must be one of {}", network.mode(), modes[1..].join(", "))));
     }
     for Subnet { subnet, gateway, range } in &network.subnets {
-        let Some(whole) = Block::parse(subnet) else {
+        let Some(whole) = block_of(subnet) else {
             out.push(("subnets", format!("`{subnet}` must be a network of IPv4 such as 192.0.2.0/24")));
             continue;
         };
@@ -59,7 +60,7 @@ fn faults(network: &Network) -> Vec<(&'static str, String)> {
         if !gateway.is_empty() && !holds(gateway) {
             out.push(("subnets", format!("the gateway `{gateway}` is no address of {subnet}")));
         }
-        if !range.is_empty() && Block::parse(range).is_none_or(|part| !whole.holds(part.first) || part.length < whole.length) {
+        if !range.is_empty() && block_of(range).is_none_or(|part| !whole.covers(part)) {
             out.push(("subnets", format!("the range `{range}` is no part of {subnet}")));
         }
     }
@@ -99,7 +100,7 @@ fn misplaced(nic: &Nic, network: &Network, workload: &Workload) -> Vec<String> {
     if nic.address4.is_empty() {
         return out;
     }
-    let within = network.subnets.first().and_then(|s| Block::parse(&s.subnet)).is_some_and(|block| nic.address4.parse().is_ok_and(|a| block.holds(a)));
+    let within = network.subnets.first().and_then(|s| block_of(&s.subnet)).is_some_and(|block| nic.address4.parse().is_ok_and(|a| block.holds(a)));
     if !within {
         out.push(format!("`{}` is no address of the subnet of network `{}`", nic.address4, nic.network));
     }
@@ -114,24 +115,9 @@ fn is_interface(name: &str) -> bool {
     (1..=15).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) && !name.starts_with('.')
 }
 
-/// Addresses with the first bits in common.
-struct Block {
-    first: Ipv4Addr,
-    length: u32,
-}
-
-impl Block {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, length) = text.split_once('/')?;
-        let (address, length): (Ipv4Addr, u32) = (address.parse().ok()?, length.parse().ok().filter(|l| *l <= 32)?);
-        let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
-        Some(Self { first: Ipv4Addr::from(u32::from(address) & mask), length })
-    }
-
-    fn holds(&self, address: Ipv4Addr) -> bool {
-        let mask = u32::MAX.checked_shl(32 - self.length).unwrap_or(0);
-        u32::from(address) & mask == u32::from(self.first)
-    }
+/// Networks of the nodes are of IPv4.
+fn block_of(subnet: &str) -> Option<Block> {
+    Block::parse(subnet).filter(|block| block.is_ipv4())
 }
 
 #[cfg(test)]

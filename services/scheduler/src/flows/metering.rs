@@ -122,31 +122,8 @@ mod tests {
 
     fn instance(placed: i64, ended: Option<i64>) -> store::instance::Model {
         let at = |s: i64| OffsetDateTime::from_unix_timestamp(s).unwrap();
-        store::instance::Model {
-            id: Uuid::nil(),
-            app: Uuid::nil(),
-            org: Uuid::nil(),
-            project: Uuid::nil(),
-            space: Uuid::nil(),
-            workload: "web".into(),
-            number: 0,
-            revision: 1,
-            node: "a".into(),
-            cpu_millis: 500,
-            memory_bytes: 1 << 29,
-            storage_bytes: 0,
-            position: 1,
-            phase: "running".into(),
-            address: String::new(),
-            restarts: 0,
-            exit_code: None,
-            reason: String::new(),
-            displaced: None,
-            placed_at: at(placed),
-            running_at: None,
-            changed_at: at(placed),
-            ended_at: ended.map(at),
-        }
+        let running = store::instance::Model::running(at(placed));
+        store::instance::Model { cpu_millis: 500, memory_bytes: 1 << 29, ended_at: ended.map(at), ..running }
     }
 
     #[test]

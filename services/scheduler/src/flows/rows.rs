@@ -185,31 +185,8 @@ mod tests {
 
     fn row(id: u128, node: &str, ended: bool) -> instance::Model {
         let at = OffsetDateTime::UNIX_EPOCH;
-        instance::Model {
-            id: Uuid::from_u128(id),
-            app: Uuid::from_u128(100),
-            org: Uuid::nil(),
-            project: Uuid::nil(),
-            space: Uuid::nil(),
-            workload: "web".into(),
-            number: 0,
-            revision: 1,
-            node: node.into(),
-            cpu_millis: 0,
-            memory_bytes: 0,
-            storage_bytes: 0,
-            position: 1,
-            phase: "running".into(),
-            address: String::new(),
-            restarts: 0,
-            exit_code: None,
-            reason: String::new(),
-            displaced: None,
-            placed_at: at,
-            running_at: None,
-            changed_at: at,
-            ended_at: ended.then_some(at),
-        }
+        let (id, app) = (Uuid::from_u128(id), Uuid::from_u128(100));
+        instance::Model { id, app, node: node.into(), ended_at: ended.then_some(at), ..instance::Model::running(at) }
     }
 
     fn on(rows: &Rows, node: &str) -> Vec<u128> {

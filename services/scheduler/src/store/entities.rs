@@ -124,6 +124,38 @@ pub mod instance {
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
+
+    #[cfg(test)]
+    impl Model {
+        /// One that runs on the node `a` since `at`; tests change what they are about.
+        pub fn running(at: TimeDateTimeWithTimeZone) -> Self {
+            Self {
+                id: Uuid::nil(),
+                app: Uuid::nil(),
+                org: Uuid::nil(),
+                project: Uuid::nil(),
+                space: Uuid::nil(),
+                workload: "web".into(),
+                number: 0,
+                revision: 1,
+                node: "a".into(),
+                cpu_millis: 0,
+                memory_bytes: 0,
+                storage_bytes: 0,
+                position: 1,
+                phase: "running".into(),
+                address: String::new(),
+                restarts: 0,
+                exit_code: None,
+                reason: String::new(),
+                displaced: None,
+                placed_at: at,
+                running_at: None,
+                changed_at: at,
+                ended_at: None,
+            }
+        }
+    }
 }
 
 pub mod node {

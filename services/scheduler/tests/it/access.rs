@@ -148,10 +148,10 @@ async fn reaching_out_of_the_container_needs_the_platforms_right() {
 async fn only_the_right_services_call_over_grpc() {
     let place = Place::new().await;
     let at = AppRef { org: "acme".into(), project: "shop".into(), space: "test".into(), app: "web".into() };
-    let refused = place.applications("registry").await.get(at.clone()).await.unwrap_err();
+    let refused = place.applications("registry").get(at.clone()).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
-    assert_eq!(place.applications("cicd").await.get(at).await.unwrap_err().code(), tonic::Code::NotFound);
-    let mut agents = AgentsClient::new(place.channel("cicd").await);
+    assert_eq!(place.applications("cicd").get(at).await.unwrap_err().code(), tonic::Code::NotFound);
+    let mut agents = AgentsClient::new(place.channel("cicd"));
     let refused = agents.attach(tokio_stream::empty()).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
 }

@@ -67,7 +67,7 @@ impl Agent {
         };
         let hello = Hello { node: name.into(), facts: Some(facts) };
         for _ in 0..200 {
-            let mut client = AgentsClient::new(place.channel(peer).await);
+            let mut client = AgentsClient::new(place.channel(peer));
             let (sender, receiver) = mpsc::channel(16);
             sender.send(AgentMessage { message: Some(Message::Hello(hello.clone())) }).await.unwrap();
             match client.attach(ReceiverStream::new(receiver)).await {

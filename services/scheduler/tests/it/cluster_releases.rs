@@ -7,13 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::clusters::{call, import, placed, started};
-use crate::place::{LONG, Place, config, web};
+use crate::place::{LONG, Place, config, released, web};
 
 const NAMESPACE: &str = "gantry-acme-shop-test";
-
-fn released(image: &str, replicas: u32, release: &str) -> String {
-    format!("{}x-gantry:\n  release: {release}\n", web(image, replicas))
-}
 
 fn routed(image: &str, replicas: u32, release: &str) -> String {
     format!(

@@ -17,16 +17,8 @@ pub async fn started() -> (Place, String, ApiServer) {
 
 async fn started_with(config: Config) -> (Place, String, ApiServer) {
     let place = Place::with(config, Limits::default()).await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     (place, token, ApiServer::start().await)
-}
-
-/// A token of a platform administrator.
-pub async fn operator(place: &Place) -> String {
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    place.world.token(operator, "op")
 }
 
 pub async fn call(place: &Place, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -185,7 +177,7 @@ async fn a_pipeline_deploys_several_images_into_the_cluster_of_its_space() {
         idempotency_key: "run-1".into(),
         ..DeployRequest::default()
     };
-    assert_eq!(place.applications("cicd").await.deploy(request).await.unwrap().into_inner().revision, 1);
+    assert_eq!(place.applications("cicd").deploy(request).await.unwrap().into_inner().revision, 1);
     place.reaches("shop", "running", 1).await;
     for (workload, replicas, digit) in [("web", 1, '1'), ("worker", 2, '2')] {
         let made = server.object(&format!("deployments/gantry-acme-shop-test/shop-{workload}")).expect("the deployment");

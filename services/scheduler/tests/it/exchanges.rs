@@ -6,11 +6,7 @@ use gantry_contract::proto::scheduler::WantedService;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::place::{LONG, Place, config, web};
-
-fn released(image: &str, replicas: u32, release: &str) -> String {
-    format!("{}x-gantry:\n  release: {release}\n", web(image, replicas))
-}
+use crate::place::{LONG, Place, config, released, web};
 
 const BLUE_GREEN: &str = "{strategy: blue_green, keep_seconds: 3600}";
 const CANARY: &str = "{strategy: canary, keep_seconds: 3600, steps: [{weight: 0, header: {name: X-Canary, value: 'yes'}, until_promoted: true}, {weight: 25, until_promoted: true}]}";

@@ -43,7 +43,7 @@ fn scale(replicas: u32) -> api::ScaleAppRequest {
 async fn an_application_is_deployed_watched_scaled_and_deleted_over_grpc() {
     let place = Place::new().await;
     let _agent = Agent::join(&place, "n1", 4000).await;
-    let mut apps = AppsClient::new(place.channel("gateway").await);
+    let mut apps = AppsClient::new(place.channel("gateway"));
     let plan = apps.deploy_app(by(&place.token, deployment(web("1", 2), Some(true)))).await.unwrap().into_inner();
     assert_eq!(plan.revision, 1);
     assert_eq!(apps.get_app(by(&place.token, get_web())).await.unwrap_err().code(), Code::NotFound, "nothing was written");
@@ -66,7 +66,7 @@ async fn an_application_is_deployed_watched_scaled_and_deleted_over_grpc() {
     let grown = async { while watched.message().await.unwrap().expect("again").workloads[0].ready != 3 {} };
     tokio::time::timeout(LONG, grown).await.expect("the third is told");
 
-    let mut instances = InstancesClient::new(place.channel("gateway").await);
+    let mut instances = InstancesClient::new(place.channel("gateway"));
     let ask = api::ListInstancesRequest { org: org.clone(), project: project.clone(), space: space.clone(), app: "web".into() };
     let all = instances.list_instances(by(&place.token, ask)).await.unwrap().into_inner().items;
     assert!(all.len() == 3 && all.iter().all(|i| i.node == "n1" && i.available && i.exit_code.is_none()), "{all:?}");
@@ -95,7 +95,7 @@ async fn an_application_is_deployed_watched_scaled_and_deleted_over_grpc() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_rest_refuses_grpc_refuses_with_the_same_code_and_details() {
     let place = Place::new().await;
-    let mut apps = AppsClient::new(place.channel("gateway").await);
+    let mut apps = AppsClient::new(place.channel("gateway"));
     let bad = apps.deploy_app(by(&place.token, deployment(web("1", 1).replace("20080", "20080-x"), None))).await.unwrap_err();
     let code = bad.metadata().get("gantry-code").unwrap().to_str().unwrap().to_owned();
     assert_eq!((bad.code(), code.as_str()), (Code::InvalidArgument, "scheduler.document_invalid"), "{bad:?}");
@@ -141,7 +141,7 @@ async fn nodes_placement_processes_volumes_and_clusters_are_reached_over_grpc() 
     }
     place.world.identity.settle(&place.host).await;
     let op = place.world.token(op, "op");
-    let channel = place.channel("gateway").await;
+    let channel = place.channel("gateway");
     let (org, project, space) = space();
 
     let mut nodes = NodesClient::new(channel.clone());

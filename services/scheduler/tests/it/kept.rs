@@ -306,11 +306,8 @@ async fn on_a_cluster() -> (Place, ApiServer) {
     let place = Place::new().await;
     let server = ApiServer::start().await;
     server.controllers();
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, gantry_kernel::Scope::Platform).await;
     place.world.identity.grant(&place.subject, Role::Admin, place.space.scope()).await;
-    place.world.identity.settle(&place.host).await;
-    let token = place.world.token(operator, "op");
+    let token = place.operator().await;
     let body = json!({ "name": "east", "access": { "kubeconfig": server.kubeconfig("good") } });
     assert_eq!(place.world.call(&place.host, Method::POST, "/api/v1/clusters", Some(&token), Some(&body)).await.0, 201);
     let placement = place.apps().replace("/apps", "/placement");

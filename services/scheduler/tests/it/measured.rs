@@ -1,57 +1,29 @@
 //! Decisions by what a real Prometheus has scraped: releases that go back, numbers that follow.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gantry_testkit::free_port;
+use gantry_testkit::Prometheus;
 use gantry_testkit::kubernetes::ApiServer;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::clusters::{import, operator, placed};
+use crate::clusters::{import, placed};
 use crate::neighbours::Limits;
-use crate::place::{LONG, Place, config, web};
+use crate::place::{LONG, Place, config, released, web};
 
-/// A Prometheus that scrapes what the test says, every second.
+/// A Prometheus that scrapes what the test says last.
 struct Scraped {
-    prometheus: Child,
-    url: String,
+    prometheus: Prometheus,
     figures: Arc<Mutex<String>>,
-    _home: tempfile::TempDir,
-}
-
-impl Drop for Scraped {
-    fn drop(&mut self) {
-        let _ = self.prometheus.kill();
-        let _ = self.prometheus.wait();
-    }
 }
 
 impl Scraped {
     async fn start() -> Self {
         let figures: Arc<Mutex<String>> = Arc::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = listener.local_addr().unwrap();
         let told = figures.clone();
-        let router = axum::Router::new().route("/metrics", axum::routing::get(move || async move { told.lock().unwrap().clone() }));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("prometheus.yml");
-        let text = format!(
-            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: agent\n    honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n"
-        );
-        std::fs::write(&file, text).unwrap();
-        let port = free_port();
-        let prometheus = Command::new("prometheus")
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", home.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("prometheus is installed (apt install prometheus)");
-        Self { prometheus, url: format!("http://127.0.0.1:{port}"), figures, _home: home }
+        let prometheus = Prometheus::scraping(move || told.lock().unwrap().clone()).await;
+        Self { prometheus, figures }
     }
 
     fn say(&self, figures: impl Into<String>) {
@@ -59,14 +31,10 @@ impl Scraped {
     }
 
     async fn place(&self) -> Place {
-        let url = self.url.clone();
+        let url = self.prometheus.url.clone();
         let world = gantry_testkit::World::with(move |platform| platform.prometheus_url = url).await;
         Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits::default()).await
     }
-}
-
-fn released(image: &str, release: &str) -> String {
-    format!("{}x-gantry:\n  release: {release}\n", web(image, 2))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,9 +44,9 @@ async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
     let agent = Agent::join(&place, "n1", 4000).await;
     let release =
         "{strategy: canary, steps: [{weight: 50, pause_seconds: 1}], checks: [{measure: latency, max: 100, failures: 2}, {measure: error_rate, max: 5}]}";
-    place.deploy("web", &released("1", release)).await;
+    place.deploy("web", &released("1", 2, release)).await;
     place.reaches("web", "running", 1).await;
-    place.deploy("web", &released("2", release)).await;
+    place.deploy("web", &released("2", 2, release)).await;
     // As long as nothing is measured it is not known whether it is good.
     let path = format!("{}/web/why", place.apps());
     let waits = || async { place.get(&path).await.1["waiting"][0]["reason"].as_str().unwrap_or_default().contains("is not measured yet") };
@@ -92,7 +60,7 @@ async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
     place.reaches("web", "running", 2).await;
     place.world.until("the old ones have gone", LONG, || async { agent.running().len() == 2 }).await;
 
-    place.deploy("web", &released("3", &release.replace("pause_seconds: 1", "pause_seconds: 3600"))).await;
+    place.deploy("web", &released("3", 2, &release.replace("pause_seconds: 1", "pause_seconds: 3600"))).await;
     place.world.until("the step has begun", LONG, || async { place.app("web").await["release"]["step"] == 1 }).await;
     let new = place.instances("web").await.into_iter().find(|i| i["revision"] == 3).unwrap();
     scraped.say(format!("gantry_instance_response_seconds{{node=\"n1\",service_id=\"s\",instance=\"{}\"}} 0.9\n", new["id"].as_str().unwrap()));
@@ -106,15 +74,15 @@ async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
 async fn a_canary_on_a_cluster_is_measured_by_what_its_pods_say() {
     let scraped = Scraped::start().await;
     let place = scraped.place().await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     let server = ApiServer::start().await;
     server.controllers();
     import(&place, &token, &server, json!({})).await;
     placed(&place).await;
     let release = "{strategy: canary, steps: [{weight: 50, pause_seconds: 3600}], checks: [{measure: error_rate, max: 5, failures: 2}]}";
-    place.deploy("web", &released("1", release)).await;
+    place.deploy("web", &released("1", 2, release)).await;
     place.reaches("web", "running", 1).await;
-    place.deploy("web", &released("2", release)).await;
+    place.deploy("web", &released("2", 2, release)).await;
     let path = format!("{}/web/why", place.apps());
     let waits = || async { place.get(&path).await.1["waiting"][0]["reason"].as_str().unwrap_or_default().contains("is not measured yet") };
     place.world.until("it waits for answers", LONG, waits).await;
@@ -144,7 +112,7 @@ async fn a_canary_on_a_cluster_is_measured_by_what_its_pods_say() {
 async fn a_query_of_ones_own_is_for_administrators_of_the_platform() {
     let place = Place::new().await;
     let own = "{strategy: canary, steps: [{weight: 50}], checks: [{measure: query, query: up, min: 1}]}";
-    let (code, body) = place.deploy("web", &released("1", own)).await;
+    let (code, body) = place.deploy("web", &released("1", 2, own)).await;
     assert_eq!(code, 403, "{body}");
     assert!(body["detail"].as_str().unwrap().contains("queries know no tenants"), "{body}");
 }
@@ -219,7 +187,7 @@ async fn the_number_follows_a_queue_stays_over_revisions_and_is_held_by_hand() {
 async fn what_cannot_be_measured_takes_no_instance_away_and_a_full_quota_adds_none() {
     let scraped = Scraped::start().await;
     scraped.say(queue(40));
-    let url = scraped.url.clone();
+    let url = scraped.prometheus.url.clone();
     let world = gantry_testkit::World::with(move |platform| platform.prometheus_url = url).await;
     let place = Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits { cpu_millis: 350, ..Default::default() }).await;
     let _agent = Agent::join(&place, "n1", 4000).await;

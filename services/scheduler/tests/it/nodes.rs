@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gantry_kernel::{Role, Scope};
 use reqwest::Method;
 use serde_json::json;
 
@@ -84,10 +83,7 @@ async fn many_applications_are_looked_after_at_once_and_each_counts_what_the_oth
 async fn a_node_that_comes_back_or_is_opened_gets_what_waits_and_what_is_wanted_on_each() {
     gantry_testkit::clause("7.1.d");
     let place = Place::new().await;
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    let token = place.world.token(operator, "op");
+    let token = place.operator().await;
     let call = async |method: Method, path: &str, body: Option<serde_json::Value>| {
         let (status, answer) = place.world.call(&place.host, method, path, Some(&token), body.as_ref()).await;
         assert!(status < 300, "{path}: {answer}");
@@ -132,10 +128,7 @@ async fn every_node_is_told_the_way_to_the_pods_of_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_is_emptied_without_a_gap_and_gets_no_new_instance() {
     let place = Place::new().await;
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    let token = place.world.token(operator, "op");
+    let token = place.operator().await;
     let (one, two) = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await);
     place.deploy("web", &web("1", 2)).await;
     place.reaches("web", "running", 1).await;
@@ -158,10 +151,7 @@ async fn a_drained_node_is_emptied_without_a_gap_and_gets_no_new_instance() {
 async fn a_removed_node_gives_its_instances_away_and_comes_back_only_when_it_is_admitted() {
     gantry_testkit::clause("7.1.e");
     let place = Place::new().await;
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    let token = place.world.token(operator, "op");
+    let token = place.operator().await;
     let call = async |method: Method, path: &str| place.world.call(&place.host, method, path, Some(&token), None).await;
     let (one, two) = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await);
     place.deploy("web", &web("1", 2)).await;
@@ -200,10 +190,7 @@ async fn a_removed_node_gives_its_instances_away_and_comes_back_only_when_it_is_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_set_ahead_holds_from_a_nodes_first_moment() {
     let place = Place::new().await;
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    let token = place.world.token(operator, "op");
+    let token = place.operator().await;
     let call =
         async |method: Method, path: &str, body: Option<serde_json::Value>| place.world.call(&place.host, method, path, Some(&token), body.as_ref()).await;
     let settings = json!({"labels": {"disk": "ssd"}, "taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]});
@@ -233,9 +220,9 @@ async fn a_nodes_own_certificate_speaks_for_that_node_alone() {
     };
     place
         .world
-        .until("the scheduler decides, and takes it", LONG, || async { AgentsClient::new(place.channel("node/n7").await).attach(hello("n7")).await.is_ok() })
+        .until("the scheduler decides, and takes it", LONG, || async { AgentsClient::new(place.channel("node/n7")).attach(hello("n7")).await.is_ok() })
         .await;
-    let refused = AgentsClient::new(place.channel("node/n7").await).attach(hello("n8")).await.unwrap_err();
+    let refused = AgentsClient::new(place.channel("node/n7")).attach(hello("n8")).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
     assert!(refused.message().contains("n7's"), "{refused}");
 }
@@ -253,11 +240,11 @@ async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
     agent.node.lock().unwrap().silent = true;
     let attach = async |peer: &str, node: &str| {
         let message = AgentMessage { message: Some(Message::Hello(Hello { node: node.into(), facts: None })) };
-        AgentsClient::new(place.channel(peer).await).attach(tokio_stream::iter([message])).await.map(drop)
+        AgentsClient::new(place.channel(peer)).attach(tokio_stream::iter([message])).await.map(drop)
     };
     let open = async |peer: &str, ticket: &str| {
         let frame = SessionFrame { ticket: ticket.into(), ..SessionFrame::default() };
-        AgentsClient::new(place.channel(peer).await).session(tokio_stream::iter([frame])).await.map(drop)
+        AgentsClient::new(place.channel(peer)).session(tokio_stream::iter([frame])).await.map(drop)
     };
     let denied = |answer: Result<(), tonic::Status>, why: &str| {
         let refused = answer.unwrap_err();
@@ -277,7 +264,7 @@ async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
         let asked = told().await;
         denied(open("node/n2", &asked.ticket).await, "n2's");
         denied(open("billing", &asked.ticket).await, "agent");
-        session(AgentsClient::new(place.channel("agent").await), asked).await;
+        session(AgentsClient::new(place.channel("agent")), asked).await;
     });
     assert_eq!(status, 200, "who was refused has not used the ticket up: {answer}");
 
@@ -288,7 +275,7 @@ async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
     let ((status, answer), ()) = tokio::join!(place.get(&processes), async {
         let asked = told().await;
         denied(open("agent", &asked.ticket).await, "a certificate of its own");
-        session(AgentsClient::new(place.channel("node/n1").await), asked).await;
+        session(AgentsClient::new(place.channel("node/n1")), asked).await;
     });
     assert_eq!(status, 200, "{answer}");
     assert_eq!(open("node/n1", "nobody's").await.unwrap_err().code(), tonic::Code::NotFound);
@@ -316,7 +303,7 @@ async fn a_node_is_not_heard_by_a_certificate_that_was_taken_back_and_one_that_w
     let attach = async |node: &str, leaf: &gantry_host::Leaf| {
         let (sender, receiver) = mpsc::channel(1);
         sender.send(AgentMessage { message: Some(Message::Hello(Hello { node: node.into(), facts: None })) }).await.unwrap();
-        let answer = AgentsClient::new(place.channel_of(leaf).await).attach(ReceiverStream::new(receiver)).await?;
+        let answer = AgentsClient::new(place.channel_of(leaf)).attach(ReceiverStream::new(receiver)).await?;
         Ok::<_, tonic::Status>((answer.into_inner(), sender))
     };
     let good = leaf("n2", 3_600);
@@ -339,10 +326,7 @@ async fn a_node_is_not_heard_by_a_certificate_that_was_taken_back_and_one_that_w
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_have_a_version_of_their_own_and_are_not_set_over_somebody_elses() {
     let place = Place::new().await;
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    let token = place.world.token(operator, "op");
+    let token = place.operator().await;
     let url = |node: &str, query: &str| format!("{}/api/v1/nodes/{node}/settings{query}", place.host.url_of("scheduler").unwrap());
     let get = async |node: &str| {
         let answer = place.world.http.get(url(node, "")).bearer_auth(&token).send().await.unwrap();

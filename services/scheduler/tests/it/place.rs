@@ -5,12 +5,12 @@ use std::time::Duration;
 use gantry_auth::SpaceRef;
 use gantry_contract::proto::scheduler::applications_client::ApplicationsClient;
 use gantry_host::{Host, Leaf};
-use gantry_kernel::{Role, Scope};
+use gantry_kernel::Role;
 use gantry_scheduler::{Config, Scheduler};
-use gantry_testkit::World;
+use gantry_testkit::{World, rpc};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
+use tonic::transport::Channel;
 
 use crate::neighbours::{Billing, Identity, Limits, Registry};
 
@@ -113,12 +113,14 @@ impl Place {
         }
     }
 
+    /// A token of an administrator of the platform.
+    pub async fn operator(&self) -> String {
+        self.world.operator(&self.host).await
+    }
+
     /// Waits until instances can be placed on the node: attaching alone does not make it known.
     pub async fn has_node(&self, name: &str) {
-        let operator = self.world.user();
-        self.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-        self.world.identity.settle(&self.host).await;
-        let token = self.world.token(operator, "op");
+        let token = self.operator().await;
         let ready = async || {
             let (_, nodes) = self.world.call(&self.host, Method::GET, "/api/v1/nodes", Some(&token), None).await;
             nodes["items"].as_array().is_some_and(|all| all.iter().any(|n| n["name"] == name && n["state"] == "ready"))
@@ -127,22 +129,17 @@ impl Place {
     }
 
     /// A gRPC channel with the certificate of another service.
-    pub async fn channel(&self, peer: &str) -> Channel {
-        self.channel_of(&self.world.running.pki().leaf(peer, &[]).unwrap()).await
+    pub fn channel(&self, peer: &str) -> Channel {
+        rpc::channel(&self.world, &self.host, peer)
     }
 
     /// The same with this certificate.
-    pub async fn channel_of(&self, leaf: &Leaf) -> Channel {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.world.running.pki().ca_pem))
-            .identity(TlsIdentity::from_pem(&leaf.chain_pem, &leaf.key_pem))
-            .domain_name(format!("scheduler.{}", gantry_host::SERVER_SUFFIX));
-        let url = self.host.url_of("scheduler").unwrap();
-        Endpoint::from_shared(url).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
+    pub fn channel_of(&self, leaf: &Leaf) -> Channel {
+        rpc::channel_of(&self.world, &self.host, leaf)
     }
 
-    pub async fn applications(&self, peer: &str) -> ApplicationsClient<Channel> {
-        ApplicationsClient::new(self.channel(peer).await)
+    pub fn applications(&self, peer: &str) -> ApplicationsClient<Channel> {
+        ApplicationsClient::new(self.channel(peer))
     }
 }
 
@@ -151,4 +148,9 @@ pub fn web(image: &str, replicas: u32) -> String {
     format!(
         "services:\n  web:\n    image: acme/shop/web:{image}\n    environment: {{SECRET: hunter2}}\n    ports: ['20080:8080']\n    deploy:\n      replicas: {replicas}\n      resources: {{limits: {{cpus: '0.1', memory: 64M}}}}\n      update_config: {{parallelism: 1, monitor: 10s}}\n"
     )
+}
+
+/// The same, which is released as `release` says (a map of YAML).
+pub fn released(image: &str, replicas: u32, release: &str) -> String {
+    format!("{}x-gantry:\n  release: {release}\n", web(image, replicas))
 }

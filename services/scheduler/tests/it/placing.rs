@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use gantry_contract::proto::scheduler as proto;
 use gantry_contract::proto::scheduler::placement_advisor_server::{PlacementAdvisor, PlacementAdvisorServer};
-use gantry_kernel::{Role, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
@@ -30,13 +29,6 @@ impl Place {
 
     async fn why(&self, name: &str) -> Value {
         self.get(&format!("{}/{name}/why", self.apps())).await.1
-    }
-
-    async fn operator(&self) -> String {
-        let operator = self.world.user();
-        self.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-        self.world.identity.settle(&self.host).await;
-        self.world.token(operator, "op")
     }
 
     async fn put(&self, token: &str, path: &str, body: &Value) -> (u16, Value) {

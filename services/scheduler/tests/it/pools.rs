@@ -1,10 +1,10 @@
 //! Public addresses: pools that operators set, one owner for each address, and one node that has it.
 
-use gantry_kernel::{Role, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
+use crate::clusters::call;
 use crate::place::{LONG, Place};
 
 const WEB: &str = "services:\n  web:\n    image: acme/shop/web:1\n    ports: ['80:8080']\n";
@@ -12,17 +12,6 @@ const WEB: &str = "services:\n  web:\n    image: acme/shop/web:1\n    ports: ['8
 /// With a public address, as the service asks for it.
 fn asking(address: &str, replicas: u32) -> String {
     format!("{WEB}    deploy: {{replicas: {replicas}, resources: {{limits: {{cpus: '0.1', memory: 64M}}}}}}\n    x-gantry: {{address: {address}}}\n")
-}
-
-async fn operator(place: &Place) -> String {
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    place.world.token(operator, "op")
-}
-
-async fn call(place: &Place, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-    place.world.call(&place.host, method, path, Some(token), body.as_ref()).await
 }
 
 async fn set(place: &Place, token: &str, name: &str, body: Value) -> (u16, Value) {
@@ -48,7 +37,7 @@ fn held(agent: &Agent) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_set_pools_and_no_address_is_in_two() {
     let place = Place::new().await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     assert_eq!(set(&place, &place.token, "office", json!({"addresses": ["203.0.113.0/30"]})).await.0, 403, "operators alone");
     let (status, made) = set(&place, &token, "office", json!({"addresses": ["203.0.113.0/30"], "orgs": ["acme"]})).await;
     assert_eq!((status, &made["size"], &made["free"], &made["orgs"]), (200, &json!(4), &json!(4), &json!(["acme"])), "{made}");
@@ -64,7 +53,7 @@ async fn operators_set_pools_and_no_address_is_in_two() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pool_of_a_deleted_organisation_is_not_opened_to_all() {
     let place = Place::new().await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     let _agent = Agent::join(&place, "n1", 4000).await;
     let other = place.world.identity.org("other").await;
     place.world.identity.settle(&place.host).await;
@@ -91,7 +80,7 @@ async fn an_address_is_one_applications_until_that_does_not_ask_for_it_any_more(
     gantry_testkit::clause("6.3.1.e");
     gantry_testkit::clause("6.3.3.u");
     let place = Place::new().await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     let _agent = Agent::join(&place, "n1", 4000).await;
     assert_eq!(place.deploy("one", &asking("office", 1)).await.0, 400, "there is no pool yet");
     set(&place, &token, "office", json!({"addresses": ["203.0.113.6-203.0.113.7"]})).await;
@@ -132,7 +121,7 @@ async fn an_address_is_one_applications_until_that_does_not_ask_for_it_any_more(
 async fn one_node_has_the_address_and_another_when_it_is_drained_or_lost() {
     gantry_testkit::clause("6.3.1.e");
     let place = Place::new().await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     set(&place, &token, "office", json!({"addresses": ["203.0.113.7"]})).await;
     let agents = [Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await, Agent::join(&place, "n3", 4000).await];
     assert_eq!(place.deploy("web", &asking("office", 3)).await.0, 201);
@@ -154,7 +143,7 @@ async fn one_node_has_the_address_and_another_when_it_is_drained_or_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_address_is_given_from_a_pool_that_goes_at_the_same_time() {
     let place = Place::new().await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     for n in 0..8 {
         let (name, app) = (format!("pool-{n}"), format!("app-{n}"));
         assert_eq!(set(&place, &token, &name, json!({"addresses": [format!("203.0.113.{n}")]})).await.0, 200);

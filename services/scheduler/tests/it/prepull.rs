@@ -1,6 +1,6 @@
 //! Images that are on nodes before instances need them.
 
-use gantry_kernel::{Role, Scope};
+use gantry_kernel::Role;
 use reqwest::Method;
 use serde_json::json;
 
@@ -10,10 +10,7 @@ use crate::place::{LONG, Place, web};
 #[tokio::test(flavor = "multi_thread")]
 async fn images_are_on_nodes_before_instances_need_them() {
     let place = Place::new().await;
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    let token = place.world.token(operator, "op");
+    let token = place.operator().await;
     let (one, two) = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await);
     let ahead = |agent: &Agent| agent.node.lock().unwrap().ahead.clone();
 

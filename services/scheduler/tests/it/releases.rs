@@ -151,7 +151,7 @@ async fn a_restarted_scheduler_continues_a_release_in_the_middle() {
 async fn a_pipeline_deploys_and_watches_until_it_runs() {
     let place = Place::new().await;
     let _agent = Agent::join(&place, "n1", 4000).await;
-    let mut client = place.applications("cicd").await;
+    let mut client = place.applications("cicd");
     let at = AppRef { org: "acme".into(), project: "shop".into(), space: "test".into(), app: "web".into() };
     let request = DeployRequest {
         app: Some(at.clone()),

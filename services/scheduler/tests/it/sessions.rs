@@ -12,7 +12,8 @@ use crate::agent::Agent;
 use crate::neighbours::Limits;
 use crate::place::{LONG, Place, config, web};
 
-async fn placed(config: Config) -> (Place, Agent) {
+/// An application of one instance, which runs on the node `n1`.
+pub async fn placed(config: Config) -> (Place, Agent) {
     let place = Place::with(config, Limits::default()).await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 1)).await;

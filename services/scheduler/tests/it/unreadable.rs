@@ -4,7 +4,7 @@ use gantry_contract::cluster::ClusterEvent;
 use gantry_contract::scheduler::{AppEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::Append;
-use gantry_kernel::{AppId, Name, Role, Scope, Uuid};
+use gantry_kernel::{AppId, Name, Uuid};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -34,10 +34,7 @@ pub async fn revised_by_a_newer_version(place: &Place, app: AppId) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_settings_cannot_be_read_gets_nothing_new_and_keeps_what_it_has() {
     let place = Place::new().await;
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    let token = place.world.token(operator, "op");
+    let token = place.operator().await;
     let call = async |method: Method, path: &str, body: Option<Value>| place.world.call(&place.host, method, path, Some(&token), body.as_ref()).await;
     let agent = Agent::join(&place, "n1", 4000).await;
     let settings = json!({ "images": ["nginx:1.27"] });

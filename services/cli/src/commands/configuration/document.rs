@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::super::files;
 use crate::failure::Failure;
 
 const VERSION: &str = "gantry.io/v1";
@@ -123,11 +124,7 @@ impl Document {
 pub fn read(files: &[PathBuf]) -> Result<Vec<Document>> {
     let mut documents = Vec::new();
     for file in files {
-        let text = if file == Path::new("-") {
-            std::io::read_to_string(std::io::stdin())?
-        } else {
-            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
-        };
+        let text = if file == Path::new("-") { std::io::read_to_string(std::io::stdin())? } else { files::text(file)? };
         let here: Vec<Written> = serde_saphyr::from_multiple(&text).with_context(|| file.display().to_string())?;
         for written in here {
             documents.push(parsed(written)?);

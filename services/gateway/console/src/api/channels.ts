@@ -4,7 +4,7 @@ export const INPUT = 0;
 export const OUTPUT = 1;
 export const ERRORS = 2;
 export const END = 3;
-export const SIZE = 4;
+const SIZE = 4;
 export const CLOSE = 255;
 
 export const PROTOCOL = 'v5.channel.k8s.io';

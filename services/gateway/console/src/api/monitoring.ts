@@ -2,14 +2,6 @@
 
 import { get, path } from './http';
 
-export interface PromSeries {
-  metric?: Record<string, string>;
-  name?: string;
-  labels?: Record<string, string>;
-  values?: [number, string | number][];
-  points?: [number | string, number | string][];
-}
-
 export interface AuditRecord {
   seq: number;
   id: string;

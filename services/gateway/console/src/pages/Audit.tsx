@@ -6,13 +6,12 @@ import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
 import { withQuery, type Query } from '../api/http';
-import { identity, type Org } from '../api/identity';
 import { monitoring, type Proof } from '../api/monitoring';
 import { AuditTable } from '../parts/AuditTable';
 import { PageHeader } from '../parts/basics';
 import { UserSelect } from '../parts/fields';
-import { usePlatformAdmin } from '../parts/me';
-import { useAction, useList } from '../parts/query';
+import { useAdministered } from '../parts/me';
+import { useAction } from '../parts/query';
 import { useClear } from '../parts/clear';
 
 interface Values {
@@ -28,8 +27,7 @@ interface Values {
 export default function Audit() {
   const { t } = useTranslation();
   const clear = useClear();
-  const admin = usePlatformAdmin();
-  const orgs = useList<Org>(['orgs'], identity.orgs);
+  const { admin, own } = useAdministered();
   const [filter, setFilter] = useState<Query>({});
   const search = ({ between, ...values }: Values) => setFilter({ ...values, from: between?.[0]?.toISOString(), to: between?.[1]?.toISOString() });
   const programs = ['system', 'anonymous', ...['identity', 'registry', 'scheduler', 'cicd', 'catalog', 'billing', 'monitoring'].map((name) => `service:${name}`)];
@@ -64,7 +62,7 @@ export default function Audit() {
             <Input allowClear={clear} aria-label={t('audit.object')} placeholder={t('audit.object')} style={{ width: 150 }} />
           </Form.Item>
           <Form.Item name="org" noStyle>
-            <Select allowClear aria-label={t('level.org')} placeholder={t('level.org')} style={{ width: 150 }} options={orgs.items.filter((one) => admin || one.role === 'admin').map(({ name }) => ({ value: name, label: name }))} />
+            <Select allowClear aria-label={t('level.org')} placeholder={t('level.org')} style={{ width: 150 }} options={own.map((name) => ({ value: name, label: name }))} />
           </Form.Item>
           <Form.Item name="result" noStyle>
             <Select allowClear aria-label={t('audit.result')} placeholder={t('audit.result')} style={{ width: 110 }} options={['ok', 'denied', 'failed'].map((value) => ({ value, label: t(`state.${value}`) }))} />

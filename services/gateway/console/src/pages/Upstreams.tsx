@@ -5,26 +5,18 @@ import { Alert, Button, Drawer, Flex, Form, Input, Modal, Popconfirm, Segmented,
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
-import { identity, type Org } from '../api/identity';
 import { canSync, kindOf, lines, presets, upstreams, type Settings, type Step, type Sync, type Upstream } from '../api/upstreams';
 import { DataTable, PageHeader, State, Time } from '../parts/basics';
 import { FormDialog } from '../parts/dialogs';
 import { nameRules } from '../parts/forms';
-import { usePlatformAdmin } from '../parts/me';
+import { OwnerBar, useOwner } from '../parts/owner';
 import { useAction, useList } from '../parts/query';
-import { usePlace } from '../place';
 
 export default function Upstreams() {
   const { t } = useTranslation();
-  const admin = usePlatformAdmin();
-  const place = usePlace();
-  const orgs = useList<Org>(['orgs'], identity.orgs);
-  const [chosen, setChosen] = useState<string>();
-  // Whoever is not the platform's administrator looks at one organisation that they administer.
-  const own = orgs.items.filter((one) => admin || one.role === 'admin').map((one) => one.name);
-  const org = chosen ?? (admin ? '' : (own.find((name) => name === place.org) ?? own[0] ?? ''));
-  const query = useList<Upstream>(['upstreams'], upstreams.all, { query: { org }, enabled: admin || org !== '' });
-  const nothing = !admin && orgs.isSuccess && own.length === 0;
+  const owner = useOwner();
+  const { admin, org, none } = owner;
+  const query = useList<Upstream>(['upstreams'], upstreams.all, { query: { org }, enabled: owner.enabled });
   const [creating, setCreating] = useState(false);
   const [report, setReport] = useState<string | null>(null);
   const button = (
@@ -34,22 +26,14 @@ export default function Upstreams() {
   );
   return (
     <>
-      <PageHeader title={t('menu.upstreams')} sub={t('upstreams.sub')} actions={!nothing && button} />
-      <Flex className="toolbar">
-        <Select
-          aria-label={t('level.org')}
-          style={{ minWidth: 220 }}
-          value={org}
-          onChange={setChosen}
-          options={[...(admin ? [{ value: '', label: t('upstreams.everywhere') }] : []), ...own.map((name) => ({ value: name, label: name }))]}
-        />
-      </Flex>
+      <PageHeader title={t('menu.upstreams')} sub={t('upstreams.sub')} actions={!none && button} />
+      <OwnerBar owner={owner} everything={t('upstreams.everywhere')} />
       <DataTable<Upstream>
         label={t('menu.upstreams')}
-        query={{ ...query, isPending: query.isPending && !nothing }}
+        query={{ ...query, isPending: query.isPending && !none }}
         rowKey="name"
-        empty={t(nothing ? 'upstreams.notAdmin' : 'upstreams.empty')}
-        emptyAction={nothing ? undefined : button}
+        empty={t(none ? 'upstreams.notAdmin' : 'upstreams.empty')}
+        emptyAction={none ? undefined : button}
         columns={[
           { title: t('common.name'), dataIndex: 'name' },
           { title: t('common.displayName'), render: (_, up) => up.settings.display_name },

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::rest::orgs;
+use crate::api::rest::owner;
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::secrets::{fresh, kept};
@@ -243,14 +243,6 @@ pub async fn delete_token(State(app): State<App>, caller: Caller, Path(id): Path
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::not_found("registration token", id))
-    }
-}
-
-/// The organisation named, if the caller administers it; none: the platform, if the caller administers that.
-pub(super) fn owner(app: &App, caller: &Caller, org: Option<&str>) -> ApiResult<Option<OrgId>> {
-    match org {
-        Some(name) => orgs::at(app, caller, name, Role::Admin).map(Some),
-        None => app.host.auth.require(caller, Role::Admin, Scope::Platform).map(|()| None),
     }
 }
 

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json as Stored;
 use utoipa::ToSchema;
 
-use crate::api::rest::clients::{OfOrg, owner};
+use crate::api::rest::clients::OfOrg;
+use crate::api::rest::owner;
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::domain::config_set::{self, Item};

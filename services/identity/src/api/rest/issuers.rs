@@ -9,7 +9,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::rest::clients::{OfOrg, owner};
+use crate::api::rest::clients::OfOrg;
+use crate::api::rest::owner;
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::domain::outsider::TrustedIssuer;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::adapters::ldap;
-use crate::api::rest::orgs;
+use crate::api::rest::{orgs, owner};
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::signin::Origin;
@@ -137,14 +137,6 @@ fn render(app: &App, of: Found) -> Upstream {
     }
 }
 
-/// The organisation an upstream is made for, if the caller administers it.
-fn whose(app: &App, caller: &Caller, org: Option<&str>) -> ApiResult<Option<OrgId>> {
-    match org {
-        Some(name) => orgs::at(app, caller, name, Role::Admin).map(Some),
-        None => app.host.auth.require(caller, Role::Admin, Scope::Platform).map(|()| None),
-    }
-}
-
 /// The upstream, if the caller administers where it belongs. What is hidden and what is missing look alike.
 async fn managed(app: &App, caller: &Caller, name: &str) -> ApiResult<Found> {
     let found = app.upstream(name).await?.ok_or_else(|| Problem::not_found("upstream", name))?;
@@ -186,7 +178,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Query(of): Query<Of>) 
 
 #[utoipa::path(post, path = "/api/v1/upstreams", tag = "upstreams", request_body = NewUpstream, responses((status = 201, body = Upstream)))]
 pub async fn create(State(app): State<App>, caller: Caller, Json(body): Json<NewUpstream>) -> ApiResult<Response> {
-    let org = whose(&app, &caller, body.org.as_deref())?;
+    let org = owner(&app, &caller, body.org.as_deref())?;
     unreserved(&app, &caller, org, None, &body.settings)?;
     let made = app.create_upstream(&body.name, org, body.settings, body.secret.as_ref(), caller.meta(org)).await?;
     let (at, version) = (format!("/api/v1/upstreams/{}", made.name), made.version);
@@ -225,7 +217,7 @@ pub async fn delete(State(app): State<App>, caller: Caller, IfMatch(expect): IfM
 /// Tries settings out without keeping them.
 #[utoipa::path(post, path = "/api/v1/upstream-trials", tag = "upstreams", request_body = NewTrial, responses((status = 200, body = Trial)))]
 pub async fn try_new(State(app): State<App>, caller: Caller, origin: Origin, Json(body): Json<NewTrial>) -> ApiResult<Json<Trial>> {
-    let org = whose(&app, &caller, body.org.as_deref())?;
+    let org = owner(&app, &caller, body.org.as_deref())?;
     unreserved(&app, &caller, org, None, &body.settings)?;
     let steps = app.try_upstream(org, &body.settings, body.secret.unwrap_or_default(), body.username.as_deref()).await?;
     Ok(Json(tried(&app, &caller, &origin, "upstream:new", steps).await))

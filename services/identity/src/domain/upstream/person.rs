@@ -1,6 +1,6 @@
 //! What somebody is called here who comes from an upstream, and whether they may come in.
 
-use gantry_contract::upstream::{Mapping, Settings};
+use gantry_contract::upstream::Settings;
 use gantry_kernel::Username;
 
 /// What an upstream says about somebody.
@@ -71,11 +71,6 @@ pub fn trusted(settings: &Settings, person: &External) -> bool {
 /// An address for somebody who has none: nothing is ever sent to this top-level domain (RFC 2606).
 pub fn no_address(username: &Username, upstream: &str) -> String {
     format!("{username}@{upstream}.invalid")
-}
-
-/// What the groups of somebody mean here. `means(wanted, group)` says whether a mapping's text is that group.
-pub fn mapped<'a>(mappings: &'a [Mapping], groups: &[String], means: impl Fn(&str, &str) -> bool) -> Vec<&'a Mapping> {
-    mappings.iter().filter(|m| groups.iter().any(|g| means(&m.group, g))).collect()
 }
 
 #[cfg(test)]

@@ -2,31 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
+use gantry_testkit::refusals::Stranger::{Anybody, Nothing, Own, Refused};
+use gantry_testkit::refusals::{Callers, Line, faults};
+use gantry_testkit::rpc::gateway;
 use serde_json::{Value, json};
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::{Code, Request, Status};
 
-use super::channel;
 use crate::support::Suite;
 
-/// What somebody gets who is signed in and has no right at the place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stranger {
-    /// The right is missing, or the thing is not there for them.
-    Refused,
-    /// It is about their own things, or shows only what they may see.
-    Own,
-    /// Refused, and the administrator learns that there is none.
-    Nothing,
-    /// Anybody may, without signing in.
-    Anybody,
-}
-use Stranger::{Anybody, Nothing, Own, Refused};
-
-/// RPC, an example of its request (`$name`: an id of the world), and what a stranger gets. In an order in which an administrator can make
-/// all the calls one after another.
-fn table() -> Vec<(&'static str, Value, Stranger)> {
+/// In the requests `$name` is an id of the world. In an order in which an administrator can make all the calls one after another.
+fn table() -> Vec<Line> {
     let acme = || json!({ "org": "acme" });
     let shop = || json!({ "org": "acme", "project": "shop" });
     let ldap = json!({ "connection": { "ldap": { "bind_dn": "cn=x", "servers": ["ldaps://127.0.0.1:1"], "user_base": "o=x" } } });
@@ -249,69 +233,12 @@ fn filled(value: &Value, ids: &BTreeMap<&str, Value>) -> Value {
 async fn every_rpc_refuses_nobody_and_strangers_and_lets_its_administrator_through() {
     gantry_testkit::clause("6.5.1.2.b");
     gantry_testkit::clause("6.5.2.2.b");
-    let pool = DescriptorPool::decode(gantry_contract::proto::DESCRIPTORS).unwrap();
-    let methods: BTreeMap<String, MethodDescriptor> = gantry_identity::api::grpc::OF_REST
-        .iter()
-        .flat_map(|name| pool.get_service_by_name(name).expect("a service").methods().collect::<Vec<_>>())
-        .map(|m| (format!("{}.{}", m.parent_service().name(), m.name()), m))
-        .collect();
-    let table = table();
-    let untested: Vec<_> = methods.keys().filter(|name| !table.iter().any(|(n, ..)| n == name)).collect();
-    assert!(untested.is_empty(), "these RPCs have no line in the table: {untested:?}");
-
     let suite = Suite::start().await;
     let ([_, mallory, admin], ids) = world(&suite).await;
-    let mut wrong = Vec::new();
-    let mut expect = |name: &str, who: &str, good: bool, seen: &Result<(), Status>| {
-        if !good {
-            wrong.push(format!("{name} as {who}: {seen:?}"));
-        }
-    };
-    for (name, request, stranger) in &table {
-        let call = async |token: Option<&str>| answer(&suite, &methods[*name], filled(request, &ids), token).await;
-        let code = |seen: &Result<(), Status>| seen.as_ref().err().map_or(Code::Ok, Status::code);
-        let let_in = |seen: &Result<(), Status>| {
-            !matches!(code(seen), Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::Internal | Code::Unknown)
-        };
-        let nobody = call(None).await;
-        if *stranger == Anybody {
-            // Refused for what was sent, at most.
-            expect(
-                name,
-                "nobody",
-                matches!(code(&nobody), Code::Ok | Code::InvalidArgument) || !nobody.as_ref().err().is_some_and(|s| s.message().contains("Bearer")),
-                &nobody,
-            );
-            continue;
-        }
-        expect(name, "nobody", code(&nobody) == Code::Unauthenticated, &nobody);
-        let seen = call(Some(&mallory)).await;
-        let good = if *stranger == Own { let_in(&seen) } else { matches!(code(&seen), Code::PermissionDenied | Code::NotFound) };
-        expect(name, "a stranger", good, &seen);
-        if matches!(stranger, Refused | Nothing) {
-            let seen = call(Some(&admin)).await;
-            expect(name, "the administrator", let_in(&seen) && (code(&seen) == Code::NotFound) == (*stranger == Nothing), &seen);
-        }
-    }
+    let callers = Callers { channel: gateway(&suite.world, &suite.host), stranger: &mallory, administrator: &admin };
+    let asked: Vec<Line> = table().into_iter().map(|(name, request, stranger)| (name, listed(filled(&request, &ids)), stranger)).collect();
+    let wrong = faults(&callers, gantry_identity::api::grpc::OF_REST, &asked).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// One call with a message made of JSON; of a stream the first message.
-async fn answer(suite: &Suite, method: &MethodDescriptor, json: Value, token: Option<&str>) -> Result<(), Status> {
-    let message = DynamicMessage::deserialize(method.input(), listed(json)).unwrap_or_else(|e| panic!("{}: {e}", method.full_name()));
-    let mut request = Request::new(message);
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    }
-    let path = format!("/{}/{}", method.parent_service().full_name(), method.name()).parse().unwrap();
-    let mut client = tonic::client::Grpc::new(channel(suite));
-    client.ready().await.unwrap();
-    let codec = Dynamic(method.output());
-    if method.is_server_streaming() {
-        client.server_streaming(request, path, codec).await?.into_inner().message().await.map(drop)
-    } else {
-        client.unary(request, path, codec).await.map(drop)
-    }
 }
 
 /// Lists that may be missing are messages here.
@@ -322,41 +249,4 @@ fn listed(mut json: Value) -> Value {
         }
     }
     json
-}
-
-struct Dynamic(prost_reflect::MessageDescriptor);
-struct Write;
-struct Read(prost_reflect::MessageDescriptor);
-
-impl Codec for Dynamic {
-    type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
-    type Encoder = Write;
-    type Decoder = Read;
-
-    fn encoder(&mut self) -> Write {
-        Write
-    }
-
-    fn decoder(&mut self) -> Read {
-        Read(self.0.clone())
-    }
-}
-
-impl Encoder for Write {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn encode(&mut self, item: DynamicMessage, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        prost::Message::encode(&item, buffer).map_err(|e| Status::internal(e.to_string()))
-    }
-}
-
-impl Decoder for Read {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        DynamicMessage::decode(self.0.clone(), buffer).map(Some).map_err(|e| Status::internal(e.to_string()))
-    }
 }

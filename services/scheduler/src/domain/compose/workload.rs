@@ -1,6 +1,8 @@
-//! One service of a Compose file into one workload and its balanced ports.
+//! One service of a Compose file into one workload and its balanced ports, key by key.
 
+mod balanced;
 mod container;
+mod dependencies;
 mod extension;
 mod probes;
 
@@ -11,7 +13,7 @@ use gantry_kernel::Name;
 
 use super::{deploy, fields, listed, ports, storage, words};
 use crate::domain::document::{Document, Remarks};
-use crate::domain::model::{Condition, MAX_REPLICAS, Model, Mount, MountKind, Protocol, Publish, Restart, Service, Workload, WorkloadKind, round_robin};
+use crate::domain::model::{MAX_REPLICAS, Model, Mount, MountKind, Restart, Workload, WorkloadKind};
 use crate::domain::yaml::{Entry, Node, Value};
 
 pub use container::gpus;
@@ -115,7 +117,7 @@ impl Reader<'_> {
         if beside.order.is_none() && shares {
             (workload.update.surge, workload.update.max_unavailable) = (0, workload.update.surge.max(1));
         }
-        let services = services(name, &mut workload, beside);
+        let services = balanced::services(name, &mut workload, beside);
         for n in 0..services.len() {
             remarks.place(format!("services[{}]", model.services.len() + n), &path, entry.line);
         }
@@ -310,136 +312,15 @@ impl Reader<'_> {
             }
         }
     }
-
-    fn named(&self, at: &str, line: u64, key: &str) -> Option<Name> {
-        let found = self.names.get(key).cloned();
-        if found.is_none() && self.left_out.contains(key) {
-            self.remarks.wrong(at, line, format!("the service `{key}` is left out: none of its profiles is asked for"));
-        } else if found.is_none() {
-            self.remarks.wrong(at, line, format!("there is no service `{key}`"));
-        }
-        found
-    }
-
-    fn depends(&self, path: &str, node: &Node, workload: &mut Workload) {
-        for entry in node.entries().unwrap_or_default() {
-            let options = entry.node.entries().unwrap_or_default();
-            let of = |key: &str| options.iter().find(|o| o.key == key).map(|o| &o.node);
-            let condition = match of("condition").and_then(Node::scalar).as_deref() {
-                None | Some("service_started") => Condition::Started,
-                Some("service_healthy") => Condition::Healthy,
-                Some("service_completed_successfully") => Condition::Completed,
-                Some(other) => {
-                    self.remarks.wrong(path, entry.line, format!("`{other}` is not a condition"));
-                    continue;
-                }
-            };
-            for option in options.iter().filter(|o| !matches!(o.key.as_str(), "condition" | "required" | "restart")) {
-                self.remarks.unsupported(&format!("{path}.{}.{}", entry.key, option.key), option.line, "is not supported");
-            }
-            let required = of("required").and_then(Node::boolean) != Some(false);
-            if !required && !self.names.contains_key(&entry.key) {
-                self.remarks.note(&format!("{path}.{}", entry.key), entry.line, "is not there and need not be");
-                continue;
-            }
-            let Some(name) = self.named(path, entry.line, &entry.key) else { continue };
-            if !required {
-                workload.optional_dependencies.insert(name.clone());
-            }
-            if of("restart").and_then(Node::boolean) == Some(true) {
-                workload.restart_with.insert(name.clone());
-            }
-            workload.depends_on.insert(name, condition);
-        }
-        if node.entries().is_none() {
-            self.remarks.wrong(path, node.line, "must be a list or a map");
-        }
-    }
 }
 
-/// What is known only when all services have been read: links to others give these more names.
+/// What is known only when all services have been read.
 pub fn finish(model: &mut Model, links: BTreeMap<Name, BTreeSet<String>>, remarks: &Remarks) {
-    for (name, aliases) in links {
-        model.services.iter_mut().filter(|s| s.workload == name).for_each(|s| s.aliases.extend(aliases.clone()));
-    }
-    // What others wait for to end is not started again when it has.
-    let waits = model.workloads.values().flat_map(|w| &w.depends_on).filter(|(_, condition)| **condition == Condition::Completed);
-    let ends: BTreeSet<Name> = waits.map(|(name, _)| name.clone()).collect();
-    for (name, workload) in model.workloads.iter_mut().filter(|(name, w)| w.kind == WorkloadKind::Stateless && ends.contains(*name)) {
-        workload.kind = WorkloadKind::Job;
-        remarks.note_at(&format!("workloads.{name}"), "is a job: others wait until it has ended");
-    }
+    dependencies::ends(model, remarks);
     for (name, workload) in &model.workloads {
         for (n, nic) in workload.nics.iter().enumerate().filter(|(_, nic)| !nic.network.is_empty() && !model.networks.contains_key(&nic.network)) {
             remarks.unsupported_at(&format!("workloads.{name}.nics[{n}]"), format!("`{}` is not declared under `networks`", nic.network));
         }
     }
-    let mut taken: BTreeMap<String, Name> = model.services.iter().map(|s| (s.name.to_string(), s.name.clone())).collect();
-    for (n, service) in model.services.iter_mut().enumerate() {
-        let own = service.name.clone();
-        service.aliases.remove("");
-        service.aliases.retain(|alias| {
-            let owner = taken.entry(alias.clone()).or_insert_with(|| own.clone());
-            let fits = *owner == own && alias.as_str() != own.as_str();
-            if *owner != own {
-                remarks.unsupported_at(&format!("services[{n}]"), format!("the name `{alias}` is `{owner}`'s already"));
-            }
-            fits && !alias.is_empty() && alias.len() < 254 && alias.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-        });
-    }
-}
-
-/// One service for each port, published, routed or only exposed; one without a port if there is none, for its name.
-fn services(name: &Name, workload: &mut Workload, beside: Beside) -> Vec<Service> {
-    let balance = beside.extension.balance.unwrap_or_else(round_robin);
-    let plain = |port, protocol| Service {
-        balance: balance.clone(),
-        access: beside.extension.access.clone(),
-        aliases: beside.aliases.clone(),
-        headless: beside.headless,
-        ..Service::plain(name.clone(), name.clone(), port, protocol)
-    };
-    let mut out: Vec<Service> = Vec::new();
-    let (local, published): (Vec<_>, Vec<_>) = beside.published.into_iter().partition(|p| p.local);
-    for port in published.into_iter().chain(local) {
-        workload.ports.insert(port.target);
-        let publish = (!port.local).then_some(Publish { wanted: port.published, listen: 0 });
-        // The same port at several addresses of the machine is one here.
-        let same = |s: &Service| s.port == port.target && s.protocol == port.protocol && (publish.is_none() || (s.publish == publish && port.published > 0));
-        if !out.iter().any(same) {
-            out.push(Service { publish, port_name: port.name, ..plain(port.target, port.protocol) });
-        }
-    }
-    for port in &workload.ports {
-        if !out.iter().any(|s| s.port == *port) {
-            out.push(plain(*port, Protocol::Tcp));
-        }
-    }
-    for port in beside.exposed_udp {
-        if !out.iter().any(|s| s.port == port && s.protocol == Protocol::Udp) {
-            out.push(plain(port, Protocol::Udp));
-        }
-    }
-    for (port, route) in beside.extension.routes {
-        let port = if port > 0 { port } else { out.first().map_or(80, |s| s.port) };
-        workload.ports.insert(port);
-        match out.iter_mut().find(|s| s.port == port && s.protocol != Protocol::Udp) {
-            Some(service) => {
-                service.protocol = Protocol::Http;
-                service.routes.push(route);
-            }
-            None => out.push(Service { routes: vec![route], ..plain(port, Protocol::Http) }),
-        }
-    }
-    if out.is_empty() {
-        out.push(plain(0, Protocol::Tcp));
-    }
-    if beside.extension.address.is_some() {
-        // What is published is to be reached from outside; if nothing is, that is what the address is for.
-        let published = out.iter().any(|s| s.publish.is_some());
-        for service in out.iter_mut().filter(|s| s.publish.is_some() || !published) {
-            service.address.clone_from(&beside.extension.address);
-        }
-    }
-    out
+    balanced::names(model, links, remarks);
 }

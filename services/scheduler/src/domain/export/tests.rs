@@ -4,19 +4,13 @@ use gantry_kernel::Name;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::document::{Document, Reading};
 use crate::domain::model::*;
 use crate::domain::patch;
 
 const FORMATS: [Format; 3] = [Format::Compose, Format::Kubernetes, Format::Gantry];
 
 fn read(format: Format, text: &str) -> Reading {
-    let document = Document::alone(text);
-    match format {
-        Format::Compose => compose::read(&document),
-        Format::Kubernetes => kubernetes::read(&document),
-        Format::Gantry => own::read(&document),
-    }
+    format.read(&Document::alone(text))
 }
 
 /// Every format gives the same model back.

@@ -1,6 +1,6 @@
 //! Network policies that say nothing that could be kept: each fault is named where it stands.
 
-use super::block::Block;
+use crate::domain::block::Block;
 use crate::domain::document::Remarks;
 use crate::domain::model::{Model, Peer, Policy, PolicyPort};
 

@@ -2,10 +2,11 @@
 
 pub mod cluster;
 mod pod;
+mod policies;
 mod scaling;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,8 +16,11 @@ use serde_json::{Map, Value, json};
 use super::{MODEL, of_bytes, storage};
 use crate::domain::document::Document;
 use crate::domain::export::Fields;
-use crate::domain::model::{Config, Model, MountKind, Overlap, PathKind, Policy, Protocol, Route, Selector, Service, Volume, Workload, WorkloadKind};
+use crate::domain::model::{Config, Model, MountKind, Overlap, Service, Volume, Workload, WorkloadKind};
 use crate::domain::{patch, yaml};
+
+use policies::policy;
+use services::{routes, service};
 
 pub fn export(model: &Model) -> String {
     let mut objects = objects(model);
@@ -67,7 +71,7 @@ fn objects(model: &Model) -> Vec<Value> {
     }
     for name in names {
         let of: Vec<&Service> = model.services.iter().filter(|s| s.name == *name).collect();
-        out.extend(labels.get(&of[0].workload).map(|labels| self::service(name, &of, labels)));
+        out.extend(labels.get(&of[0].workload).map(|labels| service(name, &of, labels)));
     }
     out.extend(routes(model));
     let templates: BTreeSet<&str> = templates(model);
@@ -206,159 +210,6 @@ fn cron(name: &Name, w: &Workload, template: Value) -> Value {
     object("batch/v1", "CronJob", name.as_str(), vec![("spec", spec.into())])
 }
 
-fn service(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) -> Value {
-    let mut spec = Fields::default();
-    let published = |s: &&&Service| s.publish.is_some();
-    let balanced = of.iter().filter(published).all(|s| s.publish.is_some_and(|p| p.wanted == s.called_at()));
-    let public = of.iter().find_map(|s| s.address.as_ref());
-    let kind = match (public.is_some() || of.iter().any(|s| s.publish.is_some()), balanced || public.is_some()) {
-        (false, _) => None,
-        (true, true) => Some("LoadBalancer"),
-        (true, false) => Some("NodePort"),
-    };
-    spec.put("type", kind);
-    spec.put("clusterIP", of[0].headless.then_some("None"));
-    if of[0].balance == "source" {
-        spec.put("sessionAffinity", "ClientIP");
-        if of[0].sticky_seconds > 0 {
-            spec.put("sessionAffinityConfig", json!({ "clientIP": { "timeoutSeconds": of[0].sticky_seconds } }));
-        }
-    }
-    if kind == Some("LoadBalancer") {
-        spec.put("loadBalancerSourceRanges", of[0].access.allow.iter().map(|network| block(network)).collect::<Vec<_>>());
-    }
-    if let Some(address) = public {
-        spec.put("loadBalancerIP", address.ip.map(|ip| ip.to_string()));
-        if of.iter().all(|s| s.publish.is_none()) {
-            spec.set("allocateLoadBalancerNodePorts", false);
-        }
-    }
-    spec.put("selector", json!(labels));
-    let port = |s: &&Service| {
-        let mut out = Fields::default();
-        out.put("port", s.called_at());
-        out.put("targetPort", if s.service_port > 0 { s.port } else { 0 });
-        // With several ports each needs a name.
-        let unnamed = s.port_name.is_empty() && of.len() > 1;
-        out.put("name", if unnamed { format!("{}-{}", s.protocol.as_str(), s.called_at()) } else { s.port_name.clone() });
-        out.put("protocol", (s.protocol == Protocol::Udp).then_some("UDP"));
-        out.put("appProtocol", (s.protocol == Protocol::Http && s.routes.is_empty()).then_some("http"));
-        let node_port = s.publish.map(|p| p.wanted).filter(|p| (30_000..32_768).contains(p) && kind == Some("NodePort"));
-        out.put("nodePort", node_port.unwrap_or(0));
-        Value::from(out)
-    };
-    spec.put("ports", of.iter().filter(|s| s.port > 0).map(port).collect::<Vec<_>>());
-    let mut service = object("v1", "Service", name.as_str(), vec![("spec", spec.into())]);
-    if let Some(pool) = public.map(|a| a.pool.as_str()).filter(|pool| !pool.is_empty()) {
-        // Where MetalLB gives out addresses, its pools are meant.
-        service["metadata"]["annotations"] = json!({ "gantry.io/address-pool": pool, "metallb.io/address-pool": pool });
-    }
-    service
-}
-
-/// Simple routes as one Ingress per service, others as HTTPRoutes.
-fn routes(model: &Model) -> Vec<Value> {
-    let mut out = Vec::new();
-    let plain = |r: &&Route| {
-        r.path_kind != PathKind::Pattern
-            && r.headers.is_empty()
-            && r.queries.is_empty()
-            && r.method.is_empty()
-            && r.weight.is_none()
-            && r.rewrite.is_empty()
-            && r.set_headers.is_empty()
-            && r.timeout_ms == 0
-    };
-    for (n, service) in model.services.iter().enumerate() {
-        let (simple, rich): (Vec<&Route>, Vec<&Route>) = service.routes.iter().partition(plain);
-        if !simple.is_empty() {
-            let rule = |r: &&Route| {
-                let mut out = Fields::default();
-                out.put("host", r.host.as_str());
-                let kind = if r.path_kind == PathKind::Exact { "Exact" } else { "Prefix" };
-                let backend = json!({ "service": { "name": service.name, "port": { "number": service.called_at() } } });
-                out.put("http", json!({ "paths": [{ "path": r.path, "pathType": kind, "backend": backend }] }));
-                Value::from(out)
-            };
-            let mut spec = Fields::default();
-            spec.put("rules", simple.iter().map(rule).collect::<Vec<_>>());
-            let tls = simple.iter().filter(|r| !r.tls_secret.is_empty()).map(|r| json!({ "hosts": [r.host], "secretName": r.tls_secret }));
-            spec.put("tls", tls.collect::<Vec<_>>());
-            out.push(object("networking.k8s.io/v1", "Ingress", &format!("{}-{n}", service.name), vec![("spec", spec.into())]));
-        }
-        for (r, route) in rich.iter().enumerate() {
-            out.push(object("gateway.networking.k8s.io/v1", "HTTPRoute", &format!("{}-{n}-{r}", service.name), vec![("spec", http_route(service, route))]));
-        }
-    }
-    out
-}
-
-fn http_route(service: &Service, route: &Route) -> Value {
-    let values = |list: &[crate::domain::model::ValueMatch]| -> Vec<Value> {
-        list.iter().map(|v| json!({ "type": if v.pattern { "RegularExpression" } else { "Exact" }, "name": v.name, "value": v.value })).collect()
-    };
-    let mut matched = Fields::default();
-    let kind = match route.path_kind {
-        PathKind::Prefix => "PathPrefix",
-        PathKind::Exact => "Exact",
-        PathKind::Pattern => "RegularExpression",
-    };
-    matched.put("path", json!({ "type": kind, "value": route.path }));
-    matched.put("headers", values(&route.headers));
-    matched.put("queryParams", values(&route.queries));
-    matched.put("method", route.method.as_str());
-    let mut filters = Vec::new();
-    if !route.set_headers.is_empty() {
-        let set: Vec<Value> = route.set_headers.iter().map(|(n, v)| json!({ "name": n, "value": v })).collect();
-        filters.push(json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": set } }));
-    }
-    if !route.rewrite.is_empty() {
-        filters.push(json!({ "type": "URLRewrite", "urlRewrite": { "path": { "type": "ReplacePrefixMatch", "replacePrefixMatch": route.rewrite } } }));
-    }
-    let mut backend = Fields::default();
-    backend.put("name", service.name.as_str());
-    backend.put("port", service.called_at());
-    if let Some(weight) = route.weight {
-        backend.set("weight", weight);
-    }
-    let mut rule = Fields::default();
-    rule.put("matches", vec![Value::from(matched)]);
-    rule.put("filters", filters);
-    rule.put("backendRefs", vec![Value::from(backend)]);
-    if route.timeout_ms > 0 {
-        rule.put("timeouts", json!({ "request": duration(route.timeout_ms.into()) }));
-    }
-    let mut spec = Fields::default();
-    spec.put("parentRefs", json!([{ "name": "gantry" }]));
-    spec.put("hostnames", if route.host.is_empty() { Value::Null } else { json!([route.host]) });
-    spec.put("rules", vec![Value::from(rule)]);
-    spec.into()
-}
-
-/// A network as the API takes it: with its length, and nothing behind that (KEP-4858; newer servers refuse `192.0.2.7/24`).
-fn block(network: &str) -> String {
-    let (address, length) = network.split_once('/').map_or((network, None), |(address, length)| (address, length.parse::<u32>().ok()));
-    match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) => {
-            let length = length.unwrap_or(32).min(32);
-            format!("{}/{length}", Ipv4Addr::from_bits(ip.to_bits() & u32::MAX.checked_shl(32 - length).unwrap_or(0)))
-        }
-        Ok(IpAddr::V6(ip)) => {
-            let length = length.unwrap_or(128).min(128);
-            format!("{}/{length}", Ipv6Addr::from_bits(ip.to_bits() & u128::MAX.checked_shl(128 - length).unwrap_or(0)))
-        }
-        // The cluster says what is wrong with it.
-        Err(_) => network.to_owned(),
-    }
-}
-
-/// As the Gateway API writes a time (gateway-api.sigs.k8s.io/geps/gep-2257): each number has at most five digits.
-fn duration(ms: u64) -> String {
-    let (hours, minutes, seconds, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000);
-    let parts = [(hours.min(99_999), "h"), (minutes, "m"), (seconds, "s"), (rest, "ms")];
-    parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect()
-}
-
 fn claim(v: &Volume) -> Value {
     let mut spec = Fields::default();
     let access = if v.access.is_empty() { json!(["ReadWriteOnce"]) } else { json!(v.access) };
@@ -417,69 +268,4 @@ fn loose_files(model: &Model) -> Vec<Value> {
         out.push(object("v1", kind, &pod::files_name(name), rest.iter().map(|(k, v)| (k.as_str(), v.clone())).collect()));
     }
     out
-}
-
-pub(super) fn selector(s: &Selector) -> Value {
-    let mut out = Fields::default();
-    out.put("matchLabels", json!(s.labels));
-    out.put("matchExpressions", pod::expressions(&s.matches, str::to_owned));
-    out.into()
-}
-
-fn policy(p: &Policy) -> Value {
-    let mut spec = Fields::default();
-    spec.set("podSelector", selector(&p.selector));
-    let mut types = Vec::new();
-    for (key, kind, peers, rules) in [("ingress", "Ingress", "from", &p.ingress), ("egress", "Egress", "to", &p.egress)] {
-        let Some(rules) = rules else { continue };
-        types.push(kind);
-        let one = |rule: &crate::domain::model::PolicyRule| {
-            let mut out = Fields::default();
-            let peer = |p: &crate::domain::model::Peer| {
-                let mut out = Fields::default();
-                if let Some(s) = &p.workloads {
-                    out.set("podSelector", selector(s));
-                }
-                if let Some(s) = &p.spaces {
-                    out.set("namespaceSelector", selector(s));
-                }
-                if !p.cidr.is_empty() {
-                    let mut blocks = Fields::default();
-                    blocks.put("cidr", block(&p.cidr));
-                    blocks.put("except", json!(p.except.iter().map(|network| block(network)).collect::<Vec<_>>()));
-                    out.put("ipBlock", blocks);
-                }
-                Value::from(out)
-            };
-            let port = |p: &crate::domain::model::PolicyPort| {
-                let mut out = Fields::default();
-                out.put("protocol", p.protocol.to_uppercase());
-                out.put("port", p.port.parse::<u32>().map_or_else(|_| Value::from(p.port.as_str()), Value::from));
-                out.put("endPort", p.end_port);
-                Value::from(out)
-            };
-            out.put(peers, rule.peers.iter().map(peer).collect::<Vec<_>>());
-            out.put("ports", rule.ports.iter().map(port).collect::<Vec<_>>());
-            Value::from(out)
-        };
-        spec.set(key, rules.iter().map(one).collect::<Vec<_>>());
-    }
-    spec.set("policyTypes", json!(types));
-    spec.into()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn times_are_written_so_that_the_gateway_api_reads_them() {
-        let told = [1_500, 100_000, 3_600_000, 7_261_001].map(super::duration);
-        assert_eq!(told, ["1s500ms", "1m40s", "1h", "2h1m1s1ms"]);
-    }
-
-    #[test]
-    fn networks_are_written_as_newer_servers_take_them() {
-        let told = ["192.0.2.0/24", "192.0.2.7/24", "192.0.2.7", "0.0.0.0/0", "2001:DB8::7/32", "2001:db8::7", "::/0", "any"].map(super::block);
-        let expected = ["192.0.2.0/24", "192.0.2.0/24", "192.0.2.7/32", "0.0.0.0/0", "2001:db8::/32", "2001:db8::7/128", "::/0", "any"];
-        assert_eq!(told, expected);
-    }
 }

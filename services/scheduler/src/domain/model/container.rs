@@ -78,8 +78,9 @@ pub struct Container {
     pub keeps_running: bool,
 }
 
-/// Moves all fields that both have.
+/// Moves all fields that both have; what is listed here is all that makes a workload's main container.
 macro_rules! moved {
+    ($from:ident => $into:ident) => { moved!($from => $into: image pinned command args env env_sources env_facts working_dir user requests limits extended devices mounts files probes hooks ports stop_signal privileged read_only_root no_new_privileges run_as_non_root cap_add cap_drop seccomp apparmor selinux tty stdin pull) };
     ($from:ident => $into:ident: $($field:ident)*) => { $( $into.$field = $from.$field; )* };
 }
 
@@ -87,14 +88,14 @@ impl Workload {
     /// Makes `main` the workload's main container.
     pub fn adopt(&mut self, main: Container) {
         let into = self;
-        moved!(main => into: image pinned command args env env_sources env_facts working_dir user requests limits extended devices mounts files probes hooks ports stop_signal privileged read_only_root no_new_privileges run_as_non_root cap_add cap_drop seccomp apparmor selinux tty stdin pull);
+        moved!(main => into);
     }
 
     /// The main container as one of several; the name is given by the caller.
     pub fn main(&self, name: &str) -> Container {
         let from = self.clone();
         let mut out = Container { name: name.to_owned(), ..Container::default() };
-        moved!(from => out: image pinned command args env env_sources env_facts working_dir user requests limits extended devices mounts files probes hooks ports stop_signal privileged read_only_root no_new_privileges run_as_non_root cap_add cap_drop seccomp apparmor selinux tty stdin pull);
+        moved!(from => out);
         out
     }
 

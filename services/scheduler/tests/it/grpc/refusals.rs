@@ -124,7 +124,7 @@ async fn every_rpc_refuses_nobody_and_strangers_and_lets_its_administrator_throu
     }
     place.world.identity.settle(&place.host).await;
     let (stranger, admin) = (place.world.token(eve, "eve"), place.world.token(op, "op"));
-    let callers = Callers { channel: place.channel("gateway").await, stranger: &stranger, administrator: &admin };
+    let callers = Callers { channel: place.channel("gateway"), stranger: &stranger, administrator: &admin };
     let wrong = faults(&callers, &[gantry_scheduler::OF_REST, gantry_scheduler::BY_HAND].concat(), &table()).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -10,17 +10,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use crate::agent::Agent;
-use crate::neighbours::Limits;
-use crate::place::{LONG, Place, config, web};
-
-async fn placed(config: Config) -> (Place, Agent) {
-    let place = Place::with(config, Limits::default()).await;
-    let agent = Agent::join(&place, "n1", 4000).await;
-    place.deploy("web", &web("1", 1)).await;
-    place.reaches("web", "running", 1).await;
-    (place, agent)
-}
+use crate::place::{LONG, Place, config};
+use crate::sessions::placed;
 
 fn start(command: &[&str]) -> api::ExecStart {
     api::ExecStart {
@@ -44,7 +35,7 @@ fn said(input: api::exec_input::Input) -> api::ExecInput {
 async fn exec(place: &Place, token: &str, start: api::ExecStart) -> Result<(mpsc::Sender<api::ExecInput>, Streaming<api::SessionOutput>), Status> {
     let (sender, receiver) = mpsc::channel(8);
     sender.send(said(api::exec_input::Input::Start(start))).await.unwrap();
-    let mut sessions = SessionsClient::new(place.channel("gateway").await);
+    let mut sessions = SessionsClient::new(place.channel("gateway"));
     Ok((sender, sessions.exec(by(token, ReceiverStream::new(receiver))).await?.into_inner()))
 }
 
@@ -68,7 +59,7 @@ async fn a_command_is_run_a_port_reached_and_files_copied_over_grpc() {
     assert_eq!((opened[0].kind.as_str(), &opened[0].command, opened[0].tty, opened[0].stdin), ("exec", &vec!["sh".to_owned()], true, true));
 
     let api::ExecStart { org, project, space, app, instance, .. } = start(&[]);
-    let mut sessions = SessionsClient::new(place.channel("gateway").await);
+    let mut sessions = SessionsClient::new(place.channel("gateway"));
     let to = api::ForwardStart { org: org.clone(), project: project.clone(), space: space.clone(), app: app.clone(), instance: instance.clone(), port: 80 };
     let (sender, receiver) = mpsc::channel(8);
     for input in [api::forward_input::Input::Start(to), api::forward_input::Input::Data(b"GET /".to_vec())] {
@@ -126,7 +117,7 @@ async fn what_a_websocket_is_refused_the_rpc_is_refused_and_an_idle_one_ends() {
     let none = refused(&place.token, api::ExecStart { instance: "web-web-9".into(), ..start(&["sh"]) }).await;
     assert_eq!(none.code(), Code::NotFound);
     assert_eq!(refused(&place.token, start(&[])).await.code(), Code::InvalidArgument, "no command");
-    let mut sessions = SessionsClient::new(place.channel("gateway").await);
+    let mut sessions = SessionsClient::new(place.channel("gateway"));
     let unstarted = tokio_stream::iter([said(api::exec_input::Input::Data(b"x".to_vec()))]);
     assert_eq!(sessions.exec(by(&place.token, unstarted)).await.unwrap_err().code(), Code::InvalidArgument);
     let nobody = tokio_stream::iter([said(api::exec_input::Input::Start(start(&["sh"])))]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::FutureExt;
-use gantry_kernel::{Env, Role, Scope};
+use gantry_kernel::{Env, Role};
 use gantry_kubernetes::{Client, Credential, Found, Options, Trouble};
 use gantry_scheduler::Config;
 use reqwest::Method;
@@ -64,11 +64,8 @@ impl Live {
         let client = Client::new(access, options).expect("the access is usable");
         let found = gantry_kubernetes::discover(&client).await.unwrap_or_else(|e| panic!("the cluster: {e}"));
         let place = Place::with(settings, Limits::default()).await;
-        let operator = place.world.user();
-        place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
         place.world.identity.grant(&place.subject, Role::Admin, place.space.scope()).await;
-        place.world.identity.settle(&place.host).await;
-        let token = place.world.token(operator, "op");
+        let token = place.operator().await;
         let mark: String = place.host.uuid().simple().to_string().chars().rev().take(5).collect();
         let prefix = format!("gantry-live-{name}{mark}-");
         let namespace = format!("{prefix}acme-shop-test");

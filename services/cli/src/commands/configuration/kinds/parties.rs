@@ -1,9 +1,11 @@
 //! OAuth clients, upstreams, trusted issuers: settings as the REST API has them.
 
-use anyhow::{Context as _, Result};
+use std::path::Path;
+
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use super::super::super::{Context, segment};
+use super::super::super::{Context, files, segment};
 use super::super::document::{Document, Kind};
 use super::super::plan::{Live, Step};
 
@@ -30,8 +32,7 @@ pub async fn make_party(cx: &mut Context, step: &Step) -> Result<()> {
     over(&mut settings, spec, *kind == Kind::Upstream);
     let mut whole = json!({ "settings": settings });
     if let Some(file) = spec.get("secret_file").and_then(Value::as_str) {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
-        whole["secret"] = json!(text.trim_end());
+        whole["secret"] = json!(files::text(Path::new(file))?.trim_end());
     }
     if let Some(live) = &step.live {
         let sent = if *kind == Kind::Client { Value::Object(settings) } else { whole };

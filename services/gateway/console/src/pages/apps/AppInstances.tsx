@@ -9,7 +9,8 @@ import { Link, useParams } from 'react-router';
 import { get } from '../../api/http';
 import type { ScalingNow } from '../../api/release';
 import { scheduler, type Against, type AppItem, type Instance, type Selecting, type Why, type Workload } from '../../api/scheduler';
-import { DataTable, LinkButton, State, Time } from '../../parts/basics';
+import { DataTable, LinkButton, Time } from '../../parts/basics';
+import { InstanceState } from '../../parts/InstanceState';
 import { bytes, cpu, decimal } from '../../parts/format';
 import { long } from '../../parts/long';
 import { useMay } from '../../parts/may';
@@ -109,15 +110,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
           empty={t(sleeps.size > 0 ? 'network.asleepHelp' : 'apps.noInstances')}
           columns={[
             { title: t('common.name'), dataIndex: 'name', render: (text: string, one) => <Link to={to.instance(params.org!, params.project!, params.space!, app.name, one.id)}>{text || `${one.workload}-${one.index}`}</Link> },
-            {
-              title: t('common.state'),
-              render: (_, one) => (
-                <Flex gap={4}>
-                  <State value={one.state} />
-                  {one.state === 'running' && !one.available && <Tag>{t('apps.notInRotation')}</Tag>}
-                </Flex>
-              ),
-            },
+            { title: t('common.state'), render: (_, one) => <InstanceState instance={one} /> },
             { title: t('apps.revision'), dataIndex: 'revision' },
             { title: t('apps.node'), dataIndex: 'node', render: (node: string) => <NodeLink node={node} /> },
             { title: t('apps.address'), dataIndex: 'address', render: (address: string) => <span className="mono">{address || '–'}</span> },

@@ -1,20 +1,19 @@
 // Applications that sign people in here or act by themselves: of the platform, or of one organisation.
 
 import { PlusOutlined } from '@ant-design/icons';
-import { Button, Flex, Form, Segmented, Select, Tag, Typography } from 'antd';
+import { Button, Form, Segmented, Tag, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate } from 'react-router';
 
 import { clients, type Client, type NewClient } from '../../api/clients';
-import { identity, type Org } from '../../api/identity';
 import { PageHeader, Time } from '../../parts/basics';
 import { FormDialog, SecretOnce } from '../../parts/dialogs';
 import { CheckField, TextField } from '../../parts/fields';
-import { usePlatformAdmin } from '../../parts/me';
+import { OwnerBar, useOwner } from '../../parts/owner';
 import { PagedTable, usePaged } from '../../parts/paged';
-import { useAction, useList } from '../../parts/query';
-import { to, usePlace } from '../../place';
+import { useAction } from '../../parts/query';
+import { to } from '../../place';
 import { ListField } from './Settings';
 
 type Kind = 'web' | 'spa' | 'service' | 'device';
@@ -36,15 +35,9 @@ const KINDS: Record<Kind, { grants: string[]; method: string }> = {
 
 export default function Clients() {
   const { t } = useTranslation();
-  const admin = usePlatformAdmin();
-  const place = usePlace();
-  const orgs = useList<Org>(['orgs'], identity.orgs);
-  const [chosen, setChosen] = useState<string>();
-  // Whoever is not the platform's administrator looks at one organisation that they administer.
-  const own = orgs.items.filter((one) => admin || one.role === 'admin').map((one) => one.name);
-  const org = chosen ?? (admin ? '' : (own.find((name) => name === place.org) ?? own[0] ?? ''));
-  const nothing = !admin && orgs.isSuccess && own.length === 0;
-  const query = usePaged<Client>(['clients'], clients.all, { query: { org }, enabled: admin || org !== '' });
+  const owner = useOwner();
+  const { org, none } = owner;
+  const query = usePaged<Client>(['clients'], clients.all, { query: { org }, enabled: owner.enabled });
   const [open, setOpen] = useState(false);
   const button = (
     <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
@@ -53,21 +46,13 @@ export default function Clients() {
   );
   return (
     <>
-      <PageHeader title={t('menu.clients')} sub={t('clients.sub')} actions={!nothing && button} />
-      <Flex className="toolbar">
-        <Select
-          aria-label={t('level.org')}
-          style={{ minWidth: 220 }}
-          value={org}
-          onChange={setChosen}
-          options={[...(admin ? [{ value: '', label: t('clients.everywhere') }] : []), ...own.map((name) => ({ value: name, label: name }))]}
-        />
-      </Flex>
+      <PageHeader title={t('menu.clients')} sub={t('clients.sub')} actions={!none && button} />
+      <OwnerBar owner={owner} everything={t('clients.everywhere')} />
       <PagedTable<Client>
         label={t('menu.clients')}
         query={query}
         rowKey="id"
-        empty={t(nothing ? 'clients.notAdmin' : 'clients.empty')}
+        empty={t(none ? 'clients.notAdmin' : 'clients.empty')}
         columns={[
           { title: t('clients.id'), dataIndex: 'id', render: (id: string) => <Link to={to.client(id)}>{id}</Link> },
           { title: t('common.displayName'), render: (_, client) => client.settings.client_name },

@@ -18,7 +18,7 @@ export interface AccessForm {
   token?: string;
 }
 
-export const FLATTEN = 'kubectl config view --raw --flatten --minify';
+const FLATTEN = 'kubectl config view --raw --flatten --minify';
 
 export function accessOf(form: AccessForm): Access {
   if (form.way === 'in_cluster') return { in_cluster: true };

@@ -7,12 +7,11 @@ import { useNavigate } from 'react-router';
 
 import { clusters } from '../../api/clusters';
 import type { ApiError } from '../../api/http';
-import { identity, type Org } from '../../api/identity';
 import { LinkButton, PageHeader, ProblemView } from '../../parts/basics';
 import { ChoiceField, NameField } from '../../parts/fields';
-import { usePlatformAdmin } from '../../parts/me';
-import { useAction, useList } from '../../parts/query';
-import { to, usePlace } from '../../place';
+import { useAdministered } from '../../parts/me';
+import { useAction } from '../../parts/query';
+import { to } from '../../place';
 import { AccessFields, accessOf, type AccessForm } from './AccessFields';
 import { Manifest } from './Manifest';
 import { formOf, SettingsFields, settingsOf, USUAL, type SettingsForm } from './SettingsFields';
@@ -24,13 +23,10 @@ const PLATFORM = '';
 export default function Import() {
   const { t } = useTranslation();
   const navigate = useNavigate();
-  const admin = usePlatformAdmin();
-  const place = usePlace();
-  const orgs = useList<Org>(['orgs'], identity.orgs);
+  const { admin, own, first: ownFirst, none } = useAdministered();
   const [form] = Form.useForm<Values>();
   const [refused, setRefused] = useState<ApiError | null>(null);
-  const own = orgs.items.filter((one) => admin || one.role === 'admin').map((one) => one.name);
-  const first = admin ? PLATFORM : (own.find((name) => name === place.org) ?? own[0]);
+  const first = admin ? PLATFORM : ownFirst;
   const add = useAction(
     async (unchecked: boolean) => {
       setRefused(null);
@@ -54,7 +50,7 @@ export default function Import() {
       <PageHeader title={t('clusters.import')} sub={t('clusters.importSub')} actions={<LinkButton to="/clusters">{t('menu.clusters')}</LinkButton>} />
       <div className="two">
         <Card title={t('clusters.reach')}>
-          {!admin && orgs.isSuccess && own.length === 0 ? (
+          {none ? (
             <Alert type="info" showIcon title={t('clusters.notAdmin')} />
           ) : (
             <Form<Values> form={form} layout="vertical" initialValues={{ way: 'kubeconfig', ...formOf(USUAL) }} scrollToFirstError onFinish={() => void submit(false)}>

@@ -1,13 +1,14 @@
 // The nodes of a cluster by what runs there, and the pods of its applications.
 
-import { Button, Card, Flex, Table, Tag } from 'antd';
+import { Button, Card, Table, Tag } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router';
 
 import { clusterOf, nodesOf, type ClusterNode } from '../../api/clusters';
 import type { Instance } from '../../api/scheduler';
-import { DataTable, State, Time } from '../../parts/basics';
+import { DataTable, Time } from '../../parts/basics';
+import { InstanceState } from '../../parts/InstanceState';
 import { long } from '../../parts/long';
 import { to } from '../../place';
 import { placeName, useAppsOn, type SpacePlace } from './useSpaces';
@@ -53,15 +54,7 @@ export function Pods({ cluster, org }: { cluster: string; org?: string }) {
             { title: t('common.name'), render: (_, one) => <Link to={to.instance(one.at.org, one.at.project, one.at.space, one.app, one.id)}>{one.name || `${one.workload}-${one.index}`}</Link> },
             { title: t('deploy.app'), render: (_, one) => <Link to={to.app(one.at.org, one.at.project, one.at.space, one.app)}>{one.app}</Link> },
             { title: t('level.space'), render: (_, one) => placeName(one.at) },
-            {
-              title: t('common.state'),
-              render: (_, one) => (
-                <Flex gap={4}>
-                  <State value={one.state} />
-                  {one.state === 'running' && !one.available && <Tag>{t('apps.notInRotation')}</Tag>}
-                </Flex>
-              ),
-            },
+            { title: t('common.state'), render: (_, one) => <InstanceState instance={one} /> },
             { title: t('apps.node'), render: (_, one) => one.node.slice(cluster.length + 2) },
             { title: t('apps.address'), render: (_, one) => <span className="mono">{one.address || '–'}</span> },
             { title: t('apps.restarts'), dataIndex: 'restarts' },

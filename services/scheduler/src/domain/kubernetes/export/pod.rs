@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gantry_kernel::Name;
 use serde_json::{Map, Value, json};
 
+use super::policies::selector;
 use crate::domain::export::Fields;
 use crate::domain::kubernetes::{of_bytes, of_millis, placing, storage};
 use crate::domain::model::{
@@ -446,7 +447,7 @@ fn placement(w: &Workload, spec: &mut Fields) {
     affinity.put("nodeAffinity", nodes);
     for (key, apart) in [("podAffinity", false), ("podAntiAffinity", true)] {
         let of = || p.affinity.iter().filter(move |a| a.apart == apart);
-        let term = |a: &crate::domain::model::Affinity| json!({ "topologyKey": placing::label(&a.topology), "labelSelector": super::selector(&a.selector) });
+        let term = |a: &crate::domain::model::Affinity| json!({ "topologyKey": placing::label(&a.topology), "labelSelector": selector(&a.selector) });
         let mut pods = Fields::default();
         pods.put("requiredDuringSchedulingIgnoredDuringExecution", of().filter(|a| a.weight.is_none()).map(term).collect::<Vec<_>>());
         let soft = of().filter_map(|a| Some(json!({ "weight": a.weight?, "podAffinityTerm": term(a) })));
@@ -459,7 +460,7 @@ fn placement(w: &Workload, spec: &mut Fields) {
         out.put("topologyKey", placing::label(&s.topology));
         out.put("maxSkew", s.max_skew);
         out.put("whenUnsatisfiable", if s.hard { "DoNotSchedule" } else { "ScheduleAnyway" });
-        out.put("labelSelector", super::selector(&s.selector));
+        out.put("labelSelector", selector(&s.selector));
         // The API refuses it of what is only wished.
         out.put("minDomains", if s.hard { s.min_places } else { 0 });
         Value::from(out)

@@ -3,6 +3,7 @@
 use gantry_kernel::Name;
 use serde_json::{Value, json};
 
+use super::policies::selector;
 use crate::domain::export::Fields;
 use crate::domain::model::{MetricSource, MetricTarget, Pace, Scaling, Workload, WorkloadKind};
 
@@ -18,7 +19,7 @@ pub fn scaling(name: &Name, w: &Workload, s: &Scaling) -> Value {
         };
         let mut named = Fields::default();
         named.put("name", m.name.as_str());
-        named.put("selector", super::selector(&m.selector));
+        named.put("selector", selector(&m.selector));
         let named = Value::from(named);
         match m.source {
             MetricSource::Resource if !m.container.is_empty() => {

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use gantry_kernel::{OrgId, ProjectId, SpaceId, Uuid};
 use gantry_kubernetes::{REVISION, SCOPE};
 
@@ -6,7 +8,12 @@ use super::*;
 use crate::domain::document::Document;
 use crate::domain::kubernetes::read;
 
-fn name(text: &str) -> Name {
+static HOME: LazyLock<Home> = LazyLock::new(home);
+static APP: LazyLock<Name> = LazyLock::new(|| name("store"));
+static SETTINGS: LazyLock<ClusterSettings> = LazyLock::new(ClusterSettings::default);
+static WEB: LazyLock<BTreeSet<Name>> = LazyLock::new(|| BTreeSet::from([name("web")]));
+
+pub fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
@@ -15,34 +22,41 @@ fn home() -> Home {
     Home { org: OrgId(id), project: ProjectId(id), space: SpaceId(id), org_name: name("acme"), project_name: name("shop"), space_name: name("test") }
 }
 
-fn made(text: &str, settings: &ClusterSettings, change: impl FnOnce(&mut Place<'_>)) -> Vec<Value> {
-    let reading = read(&Document::alone(text));
-    assert!(!reading.remarks.any_wrong(), "{:?}", reading.remarks.into_list());
-    let (home, app_name) = (home(), name("store"));
-    let (scale, restarts, plain, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::from([name("web")]), BTreeSet::new());
-    let unchanged = BTreeMap::new();
-    let mut place = Place {
+/// The application `store` on a cluster of Kubernetes 1.36, where nothing of it is yet.
+pub fn place() -> Place<'static> {
+    Place {
         app: AppId(Uuid::from_u128(7)),
-        app_name: &app_name,
-        home: &home,
+        app_name: &APP,
+        home: &HOME,
         scope: "c1",
         revision: 3,
-        settings,
+        settings: &SETTINGS,
         gateway: false,
         route_timeouts: true,
         minor: 36,
-        scale: &scale,
-        restarts: &restarts,
-        plain: &plain,
+        scale: const { &BTreeMap::new() },
+        restarts: const { &BTreeMap::new() },
+        plain: const { &BTreeSet::new() },
         pull: None,
-        held: &held,
-        unchanged: &unchanged,
-    };
+        held: const { &BTreeSet::new() },
+        unchanged: const { &BTreeMap::new() },
+    }
+}
+
+/// The same, where its service is called `web` by all of the space.
+pub fn named_place() -> Place<'static> {
+    Place { plain: &WEB, ..place() }
+}
+
+fn made(text: &str, settings: &ClusterSettings, change: impl FnOnce(&mut Place<'_>)) -> Vec<Value> {
+    let reading = read(&Document::alone(text));
+    assert!(!reading.remarks.any_wrong(), "{:?}", reading.remarks.into_list());
+    let mut place = Place { settings, ..named_place() };
     change(&mut place);
     objects(&reading.model, &place, &Sets::default())
 }
 
-fn of<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+pub fn of<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let found = objects.iter().find(|o| o["kind"] == kind && o["metadata"]["name"] == name);
     found.unwrap_or_else(|| {
         panic!("no {kind} {name} among {:?}", objects.iter().map(|o| format!("{}/{}", o["kind"], o["metadata"]["name"])).collect::<Vec<_>>())
@@ -144,27 +158,9 @@ fn routes_join_the_gateway_if_there_is_one() {
 
 #[test]
 fn what_is_set_by_hand_and_what_is_held_back_counts() {
-    let (held, pull) = (BTreeSet::from([name("web")]), "{}");
-    let (restarts, scale) = (BTreeMap::from([(name("migrate"), 42)]), BTreeMap::new());
+    let restarts = BTreeMap::from([(name("migrate"), 42)]);
     let reading = read(&Document::alone(ALL));
-    let (home, app_name, settings, plain) = (home(), name("store"), ClusterSettings::default(), BTreeSet::new());
-    let place = Place {
-        app: AppId(Uuid::from_u128(7)),
-        app_name: &app_name,
-        home: &home,
-        scope: "c1",
-        revision: 1,
-        settings: &settings,
-        gateway: false,
-        route_timeouts: true,
-        minor: 36,
-        scale: &scale,
-        restarts: &restarts,
-        plain: &plain,
-        pull: Some(pull),
-        held: &held,
-        unchanged: &BTreeMap::new(),
-    };
+    let place = Place { revision: 1, restarts: &restarts, pull: Some("{}"), held: &WEB, ..place() };
     let all = objects(&reading.model, &place, &Sets::default());
     assert!(!all.iter().any(|o| o["kind"] == "Deployment" || (o["kind"] == "Service" && o["metadata"]["name"] == "web")));
     let job = of(&all, "Job", "store-migrate-r1-42");
@@ -193,26 +189,7 @@ fn what_kubernetes_takes_for_no_label_becomes_an_annotation() {
     let document =
         "services:\n  web:\n    image: nginx\n    labels:\n      tier: front\n      rule: 'Host(`shop.example.org`)'\n      'a key with spaces': x\n";
     let reading = crate::domain::compose::read(&Document::alone(document));
-    let (home, app_name, settings) = (home(), name("store"), ClusterSettings::default());
-    let (scale, restarts, none) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-    let place = Place {
-        app: AppId(Uuid::from_u128(7)),
-        app_name: &app_name,
-        home: &home,
-        scope: "c1",
-        revision: 1,
-        settings: &settings,
-        gateway: false,
-        route_timeouts: true,
-        minor: 36,
-        scale: &scale,
-        restarts: &restarts,
-        plain: &none,
-        pull: None,
-        held: &none,
-        unchanged: &BTreeMap::new(),
-    };
-    let all = objects(&reading.model, &place, &Sets::default());
+    let all = objects(&reading.model, &place(), &Sets::default());
     let metadata = &of(&all, "Deployment", "store-web")["spec"]["template"]["metadata"];
     assert_eq!((&metadata["labels"]["tier"], metadata["labels"].get("rule")), (&json!("front"), None));
     assert_eq!(metadata["annotations"]["rule"], "Host(`shop.example.org`)");
@@ -261,26 +238,7 @@ fn pods_that_stand_are_not_replaced_for_what_a_newer_platform_adds() {
 
 /// With these pods of this revision on the cluster.
 fn made_of(model: &Model, unchanged: &BTreeMap<Name, Unchanged>) -> Vec<Value> {
-    let (home, app_name, settings) = (home(), name("store"), ClusterSettings::default());
-    let (scale, restarts, none) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-    let place = Place {
-        app: AppId(Uuid::from_u128(7)),
-        app_name: &app_name,
-        home: &home,
-        scope: "c1",
-        revision: 3,
-        settings: &settings,
-        gateway: false,
-        route_timeouts: true,
-        minor: 36,
-        scale: &scale,
-        restarts: &restarts,
-        plain: &none,
-        pull: None,
-        held: &none,
-        unchanged,
-    };
-    objects(model, &place, &Sets::default())
+    objects(model, &Place { unchanged, ..place() }, &Sets::default())
 }
 
 #[test]

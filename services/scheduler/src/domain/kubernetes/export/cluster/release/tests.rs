@@ -1,15 +1,9 @@
-use gantry_kernel::{AppId, OrgId, ProjectId, SpaceId, Uuid};
-
 use super::super::objects;
+use super::super::tests::{name, named_place, of};
 use super::*;
-use crate::domain::app::Home;
 use crate::domain::cluster::ClusterSettings;
 use crate::domain::document::Document;
 use crate::domain::kubernetes::read;
-
-fn name(text: &str) -> Name {
-    Name::parse(text).unwrap()
-}
 
 const DOCUMENT: &str = r#"
 apiVersion: apps/v1
@@ -54,33 +48,9 @@ fn made(strategy: ReleaseStrategy, minor: u32, sets: &Sets) -> Vec<Value> {
     for service in &mut model.services {
         service.preview = Some(crate::domain::model::Preview { host: "preview.shop.example.org".into(), publish: None });
     }
-    let id = Uuid::from_u128(1);
-    let home =
-        Home { org: OrgId(id), project: ProjectId(id), space: SpaceId(id), org_name: name("acme"), project_name: name("shop"), space_name: name("test") };
     let settings = ClusterSettings { gateway: "infra/public".into(), ..ClusterSettings::default() };
-    let (scale, restarts, plain, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::from([name("web")]), BTreeSet::new());
-    let place = Place {
-        app: AppId(Uuid::from_u128(7)),
-        app_name: &name("store"),
-        home: &home,
-        scope: "c1",
-        revision: 7,
-        settings: &settings,
-        gateway: true,
-        route_timeouts: true,
-        minor,
-        scale: &scale,
-        restarts: &restarts,
-        plain: &plain,
-        pull: Some("{}"),
-        held: &held,
-        unchanged: &BTreeMap::new(),
-    };
+    let place = Place { revision: 7, settings: &settings, gateway: true, minor, pull: Some("{}"), ..named_place() };
     objects(&model, &place, sets)
-}
-
-fn of<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
-    objects.iter().find(|o| o["kind"] == kind && o["metadata"]["name"] == name).unwrap_or_else(|| panic!("no {kind} {name}"))
 }
 
 fn route(objects: &[Value], host: &str) -> Value {

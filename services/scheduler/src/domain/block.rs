@@ -24,6 +24,10 @@ impl Block {
         width == of && (self.length == 0 || (own ^ other) >> (width - self.length) == 0)
     }
 
+    pub fn is_ipv4(self) -> bool {
+        self.first.is_ipv4()
+    }
+
     /// All addresses of its kind.
     pub fn is_all(self) -> bool {
         self.length == 0
@@ -59,6 +63,7 @@ mod tests {
         assert!(holds("0.0.0.0/0", "192.0.2.1") && !holds("0.0.0.0/0", "fd00::1"));
         assert!(holds("::/0", "fd00::1") && !holds("::/0", "192.0.2.1"));
         assert!(holds("fd00::/8", "fdff::1") && !holds("fd00::/8", "fe00::1"));
+        assert!(block("10.0.0.0/8").is_ipv4() && !block("fd00::/8").is_ipv4());
         assert!(holds("192.0.2.7/32", "192.0.2.7") && !holds("192.0.2.7/32", "192.0.2.6"));
     }
 
