@@ -17,6 +17,7 @@ import { Lines, pairs, unpaired } from './editor/fields';
 import { Picture } from './editor/Picture';
 import { Remarks, TextPane } from './editor/TextPane';
 import { formatOf, useSheet } from './editor/useSheet';
+import { Foresight } from './Foresight';
 import { Prospects } from './Shares';
 
 interface Values {
@@ -162,6 +163,7 @@ function Plan({ plan }: { plan: Deployed }) {
       {plan.diff.length > 0 && <Diff lines={plan.diff} label={t('deploy.result')} />}
       <Remarks remarks={plan.remarks} />
       {plan.clusters && <Prospects of={plan.clusters} />}
+      {plan.preview && <Foresight preview={plan.preview} />}
     </div>
   );
 }
