@@ -39,7 +39,7 @@ pub use progress::{NotSettled, Progress};
 pub use projection::{Batch, Checkpoint, Projection, Source, apply, checkpoints, one_after_another, prepare};
 pub use rebuild::rebuild;
 pub use runner::{ProjectionRunner, run_batch};
-pub use store::{ExecuteError, Executed, Expect, Loaded, Options, Performed, Store};
+pub use store::{Considered, ExecuteError, Executed, Expect, Loaded, Options, Performed, Store};
 pub use todo::{Todo, TodoHandler, TodoItem, TodoRunner};
 pub use trace::{NoTrace, Trace};
 pub use verify::{Fault, Verdict, verify};

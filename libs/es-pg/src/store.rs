@@ -91,6 +91,16 @@ pub struct Performed {
     pub repeated: bool,
 }
 
+/// What [`Store::consider`] found.
+pub struct Considered<D: Decider> {
+    /// As it would be.
+    pub state: D::State,
+    /// As it is.
+    pub version: i64,
+    /// What would be appended.
+    pub events: Vec<D::Event>,
+}
+
 /// The aggregates of type `D` in a log. Cheap to clone.
 pub struct Store<D: Decider> {
     log: Log,
@@ -188,6 +198,39 @@ impl<D: Decider> Store<D> {
         Ok(Performed { version, position, events, repeated })
     }
 
+    /// What [`Store::execute`] would do now: the same decision, with the same claims looked at, and nothing is appended.
+    ///
+    /// # Errors
+    /// As [`Store::execute`]; at `also` and `given` it does not look.
+    pub async fn consider(&self, id: impl Display, command: D::Command, options: &Options) -> Result<Considered<D>, ExecuteError<D::Refusal>> {
+        let stream = Self::stream(id);
+        let loaded = self.load_stream(&stream).await?;
+        if let Expect::Version(expected) = options.expect
+            && expected != loaded.version
+        {
+            return Err(ExecuteError::Stale { expected, actual: loaded.version });
+        }
+        let events = self.decide(&loaded.state, command, &options.meta).map_err(ExecuteError::Refused)?;
+        for claim in &options.claims {
+            let (scope, name) = claim.key();
+            // What is given back beside being taken changes hands.
+            if options.claims.iter().any(|c| matches!(c, Claim::Release { .. }) && c.key() == (scope, name)) {
+                continue;
+            }
+            let holder: Option<String> =
+                sqlx::query_scalar("select stream from claims where scope = $1 and name = $2").bind(scope).bind(name).fetch_optional(&self.log.db.pool).await?;
+            if holder.is_some_and(|holder| holder != stream.as_str()) {
+                return Err(ExecuteError::NameTaken { scope: scope.to_owned(), name: name.to_owned() });
+            }
+        }
+        let state = gantry_es::fold::<D>(loaded.state, &events);
+        Ok(Considered { state, version: loaded.version, events })
+    }
+
+    fn decide(&self, state: &D::State, command: D::Command, meta: &Meta) -> Result<Vec<D::Event>, D::Refusal> {
+        D::decide(state, command, &Ctx { now: self.log.env.now(), actor: meta.actor.clone() })
+    }
+
     /// `guess`: the state to begin with, which may be old.
     async fn run(
         &self,
@@ -215,9 +258,7 @@ impl<D: Decider> Store<D> {
                 }
                 return Err(ExecuteError::Stale { expected, actual: loaded.version });
             }
-            let ctx = Ctx { now: self.log.env.now(), actor: options.meta.actor.clone() };
-            let decided = D::decide(&loaded.state, command.clone(), &ctx);
-            let events = match decided {
+            let events = match self.decide(&loaded.state, command.clone(), &options.meta) {
                 Ok(events) => events,
                 Err(_) if guessed => continue,
                 // A repetition may be refused because the first time worked ("exists already"): then it is no refusal.

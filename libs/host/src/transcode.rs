@@ -74,10 +74,11 @@ impl Method {
     }
 
     /// The query by which the REST call becomes a stream. Those that are called neither `Watch...` nor `Follow...` are streams by
-    /// themselves: files that come in pieces, and events.
+    /// themselves: files that come in pieces, and events. What a dry run answers is another message than what the change does, so it
+    /// is an RPC of its own, too.
     fn switch(&self) -> Option<&'static str> {
-        let switches = [("Watch", "watch"), ("Follow", "follow")];
-        switches.into_iter().find(|(verb, _)| self.streams && self.name.starts_with(verb)).map(|(_, switch)| switch)
+        let switches = [("Watch", "watch", true), ("Follow", "follow", true), ("DryRun", "dry_run", false)];
+        switches.into_iter().find(|(verb, _, streams)| self.streams == *streams && self.name.starts_with(verb)).map(|(_, switch, _)| switch)
     }
 }
 

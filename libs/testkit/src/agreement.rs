@@ -50,6 +50,7 @@ pub fn disagreements(document: &Value, services: &[&str], apart: &Apart) -> BTre
             let answer = operation["responses"].as_object().expect("answers").iter().find(|(code, _)| good(code)).expect("a good one").1;
             if let Some(schema) = answer.pointer("/content/application~1json/schema") {
                 // What is followed comes one by one.
+                let schema = shape(&api, schema, &method);
                 let one = api.properties(schema).get("items").copied().filter(|_| method.name().starts_with("Follow")).map(|items| &items["items"]);
                 api.compare(&key, one.unwrap_or(schema), &method.output(), &mut faults);
             }
@@ -58,6 +59,27 @@ pub fn disagreements(document: &Value, services: &[&str], apart: &Apart) -> BTre
     }
     faults.extend(operations.keys().filter(|k| !reached.contains(*k)).map(|k| format!("{k} has no RPC")));
     faults
+}
+
+/// Is it the RPC of a dry run?
+fn is_dry(method: &MethodDescriptor) -> bool {
+    method.name().starts_with("DryRun")
+}
+
+/// What the RPC answers: a dry run answers the second of two shapes, a `...Preview`, and the change itself the first.
+fn shape<'a>(api: &'a Api<'_>, schema: &'a Value, method: &MethodDescriptor) -> &'a Value {
+    let is_preview = |schema: &Value| schema["$ref"].as_str().is_some_and(|name| name.ends_with("Preview"));
+    match api.resolve(schema)["oneOf"].as_array().map(Vec::as_slice) {
+        Some([_, preview]) if is_preview(preview) && is_dry(method) => preview,
+        Some([done, preview]) if is_preview(preview) => done,
+        _ => schema,
+    }
+}
+
+/// Has the RPC one beside it that is its dry run?
+fn has_dry_run(method: &MethodDescriptor) -> bool {
+    let own = rule(method);
+    is_dry(method) || method.parent_service().methods().any(|other| is_dry(&other) && rule(&other) == own)
 }
 
 /// `GET /api/v1/users/{}`: what a parameter is called makes no difference.
@@ -152,7 +174,9 @@ fn request(api: &Api<'_>, method: &MethodDescriptor, path: &str, body: &str, ope
     let message = api.apart.files && method.output().package_name() != FILES;
     // A file is no page.
     let file = api.apart.files && method.output().package_name() == FILES;
-    for name in query.filter(|n| !["watch", "follow"].contains(n) && !(message && *n == "format")) {
+    // It is an RPC of its own, unless it is a field.
+    let dry = input.get_field_by_name("dry_run").is_none() && has_dry_run(method);
+    for name in query.filter(|n| !["watch", "follow"].contains(n) && !(message && *n == "format") && !(dry && *n == "dry_run")) {
         if !left.remove(name) && !(file && ["limit", "cursor"].contains(&name)) {
             faults.insert(format!("{}: has no `{name}`", method.full_name()));
         }

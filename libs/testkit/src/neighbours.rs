@@ -67,7 +67,9 @@ impl Quotas for BillingApi {
             let code = if asked > self.limit { "billing.quota_too_small" } else { "billing.quota_exceeded" };
             return Err(Problem::new(Kind::QuotaExceeded, code, text).into());
         }
-        held.insert(request.holder, asked);
+        if !request.check_only {
+            held.insert(request.holder, asked);
+        }
         Ok(Response::new(ReserveResponse {}))
     }
 }

@@ -24,7 +24,7 @@ mod upstreams;
 mod volumes;
 
 pub use account::{Account, ProfileChange, Registration};
-pub use apps::{App, InstanceTarget, Release, Scaling};
+pub use apps::{App, DryRun, InstanceTarget, Release, Scaling};
 pub use catalog::Catalog;
 pub use clients::{ClientCommand, ClientSettings, KeyCommand};
 pub use clusters::{Cluster, ClusterAccess};

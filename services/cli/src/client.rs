@@ -203,6 +203,15 @@ impl Client {
         self.send(Method::DELETE, path, &[], None, &[]).await.map(drop)
     }
 
+    /// What the deletion would do.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn delete_dry(&mut self, path: &str) -> Result<Value> {
+        let answer = self.send(Method::DELETE, path, &[("dry_run", "true".to_owned())], None, &[]).await?;
+        read(answer).await
+    }
+
     /// The same for what nodes do with as many bytes as there are.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ mod orgs;
 mod people;
 mod places;
 mod pools;
+mod preview;
 mod progress;
 mod registry;
 mod remains;

@@ -405,11 +405,34 @@ async fn what_a_deletion_takes_along_is_looked_at_before_it_is_asked_for() {
 async fn a_rollback_is_shown_before_it_is_made() {
     let world = World::signed_in(3600).await;
     let at = "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web";
-    let app = json!({ "name": "web", "revision": 5 });
-    world.answers(Mock::given(method("GET")).and(path(at)), ResponseTemplate::new(200).set_body_json(app)).await;
-    let diff = Mock::given(method("GET")).and(path(format!("{at}/diff"))).and(query_param("from", "5")).and(query_param("to", "3"));
-    world.answers(diff, ResponseTemplate::new(200).set_body_json(json!({ "diff": ["~ workloads.web.replicas: 4 → 1"] }))).await;
+    let seen = || ResponseTemplate::new(200).set_body_json(json!({ "changed": true, "diff": ["~ workloads.web.replicas: 4 → 1"], "batches": [] }));
+    let dry = Mock::given(method("POST")).and(path(format!("{at}/rollback"))).and(query_param("dry_run", "true")).and(body_json(json!({ "revision": 3 })));
+    world.answers(dry, seen()).await;
     world.run("app rollback web 3 --dry-run --at acme/shop/test").await.expect("shown, and nothing is changed");
+}
+
+#[tokio::test]
+async fn every_change_of_an_application_can_be_tried() {
+    let world = World::signed_in(3600).await;
+    let at = "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web";
+    let seen = || ResponseTemplate::new(200).set_body_json(json!({ "changed": true, "diff": [], "batches": [] }));
+    for (words, call) in [
+        ("scale web web=3", "scale"),
+        ("restart web", "restart"),
+        ("stop web", "stop"),
+        ("start web", "start"),
+        ("release promote web", "release/promote"),
+        ("release pause web", "release/pause"),
+        ("release resume web", "release/resume"),
+        ("release abort web", "release/abort"),
+        ("scaling pause web web", "scaling/pause"),
+        ("scaling resume web web", "scaling/resume"),
+    ] {
+        world.answers(Mock::given(method("POST")).and(path(format!("{at}/{call}"))).and(query_param("dry_run", "true")), seen()).await;
+        world.run(&format!("app {words} --dry-run --at acme/shop/test")).await.expect("shown, and nothing is changed");
+    }
+    world.answers(Mock::given(method("DELETE")).and(path(at)).and(query_param("dry_run", "true")), seen()).await;
+    world.run("app delete web --dry-run --at acme/shop/test").await.expect("nobody is asked");
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ pub mod own;
 pub mod patch;
 pub mod placement;
 pub mod pools;
+pub mod preview;
 pub mod release;
 pub mod rollout;
 pub mod runs;

@@ -1,6 +1,7 @@
 //! All tables of the scheduler: the projection of its own events, and what is kept beside it.
 
 mod acknowledged;
+mod as_if;
 mod cluster_logs;
 mod clusters;
 mod decisions;
@@ -18,6 +19,7 @@ mod shares;
 mod signs;
 
 pub use acknowledged::AcknowledgedProjection;
+pub use as_if::as_if;
 pub use cluster_logs::{forget as forget_logs, reached as logs_reached, upto as logs_upto};
 pub use clusters::{Cluster, ClusterProjection, cluster, cluster_scope, clusters};
 pub use decisions::{load as load_decisions, save as save_decisions};

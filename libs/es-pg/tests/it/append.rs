@@ -140,3 +140,21 @@ async fn the_services_role_may_insert_events_but_not_change_them() {
         assert!(refused.to_string().contains("permission denied"), "{sql}: {refused}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_considered_is_decided_and_refused_as_if_it_was_done_and_nothing_is_appended() {
+    let f = Fixture::new().await;
+    let store = Store::<Counter>::new(f.log.clone());
+    let with = |claims: Vec<Claim>, expect| Options { meta: Meta::system(), expect, claims, ..Options::default() };
+    store.execute("x", 3, with(vec![Claim::take("org", "acme")], Expect::Any)).await.unwrap();
+    let head = f.log.head();
+    let would = store.consider("x", 4, &with(vec![Claim::take("org", "acme")], Expect::Version(1))).await.unwrap();
+    assert_eq!((would.state, would.version, would.events), (7, 1, vec![Counted::Raised { by: 4 }]));
+    assert!(matches!(store.consider("x", 0, &with(Vec::new(), Expect::Any)).await, Err(ExecuteError::Refused(_))));
+    assert!(matches!(store.consider("x", 1, &with(Vec::new(), Expect::Version(9))).await, Err(ExecuteError::Stale { expected: 9, actual: 1 })));
+    let taken = store.consider("y", 1, &with(vec![Claim::take("org", "acme")], Expect::Any)).await;
+    assert!(matches!(taken, Err(ExecuteError::NameTaken { ref name, .. }) if name == "acme"));
+    let hands = vec![Claim::release("org", "acme"), Claim::take("org", "acme")];
+    assert!(store.consider("y", 1, &with(hands, Expect::Any)).await.is_ok(), "it changes hands");
+    assert_eq!((f.log.head(), store.load("x").await.unwrap().state, store.load("y").await.unwrap().version), (head, 3, 0));
+}

@@ -18,8 +18,10 @@ pub struct QuotasApi(pub Arc<App>);
 impl Quotas for QuotasApi {
     async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<ReserveResponse>, Status> {
         peer(&request, &["scheduler"])?;
-        let wanted = parse(request.into_inner())?;
-        self.0.reserve(&wanted).await?;
+        let request = request.into_inner();
+        let check_only = request.check_only;
+        let wanted = parse(request)?;
+        self.0.reserve(&wanted, check_only).await?;
         Ok(Response::new(ReserveResponse {}))
     }
 }

@@ -51,14 +51,16 @@ impl App {
         self.quota(holder).await
     }
 
+    /// `check_only`: it is only said whether it would be granted.
+    ///
     /// # Errors
     /// `billing.quota_exceeded` with the limit, what is used and what was asked for.
-    pub async fn reserve(&self, wanted: &Reservation) -> Result<()> {
+    pub async fn reserve(&self, wanted: &Reservation, check_only: bool) -> Result<()> {
         let too_large = [wanted.claim.total.cpu_millis, wanted.claim.total.memory_bytes, wanted.claim.total.storage_bytes].iter().any(|v| *v > amounts::MAX);
         if too_large {
             return Err(Problem::invalid("total", format!("figures must be at most {}", amounts::MAX)));
         }
-        let done = reservations::reserve(&self.host.db().pool, wanted, &self.defaults, self.host.env.now()).await.map_err(Problem::internal)?;
+        let done = reservations::reserve(&self.host.db().pool, wanted, &self.defaults, check_only, self.host.env.now()).await.map_err(Problem::internal)?;
         done.map_err(Problem::from)
     }
 }

@@ -49,11 +49,17 @@ impl Reservation {
     }
 }
 
-/// Replaces the holder's earlier reservation, or refuses and changes nothing.
+/// Replaces the holder's earlier reservation, or refuses and changes nothing. With `check_only` it changes nothing either way.
 ///
 /// # Errors
 /// When the database refuses; the inner error is the limit in the way.
-pub async fn reserve(pool: &PgPool, wanted: &Reservation, defaults: &Defaults, now: OffsetDateTime) -> Result<Result<(), Exceeded>, sqlx::Error> {
+pub async fn reserve(
+    pool: &PgPool,
+    wanted: &Reservation,
+    defaults: &Defaults,
+    check_only: bool,
+    now: OffsetDateTime,
+) -> Result<Result<(), Exceeded>, sqlx::Error> {
     let mut tx = pool.begin().await?;
     // One at a time per application: a repetition must see what the first one wrote.
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('reservation ' || $1, 0))").bind(&wanted.holder).execute(&mut *tx).await?;
@@ -94,6 +100,10 @@ pub async fn reserve(pool: &PgPool, wanted: &Reservation, defaults: &Defaults, n
             .bind(column(after.containers))
             .execute(&mut *tx)
             .await?;
+    }
+    if check_only {
+        tx.rollback().await?;
+        return Ok(Ok(()));
     }
     let same = before.as_ref().is_some_and(|b| b.claim.total == wanted.claim.total && b.org == wanted.org && b.project == wanted.project);
     write(&mut tx, wanted, now).await?;

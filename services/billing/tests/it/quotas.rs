@@ -120,3 +120,20 @@ async fn bad_limits_are_refused_by_field_and_stale_ones_by_version() {
     let answer = shop.world.http.put(&url).bearer_auth(&shop.root).header("if-match", "\"1\"").json(&json!({"containers": 2})).send().await.expect("answered");
     assert_eq!((answer.status().as_u16(), answer.headers()["etag"].to_str().expect("text")), (200, "\"2\""));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_refuses_as_a_reservation_does_and_reserves_nothing() {
+    let shop = Shop::open(Config::default()).await;
+    let mut client = shop.quotas_as("scheduler");
+    let (status, quota) = shop.put("/api/v1/orgs/acme/quota", &shop.root, json!({"cpu_millis": 1000})).await;
+    assert_eq!(status, 200, "{quota}");
+    let check = |cpu| gantry_contract::proto::billing::ReserveRequest { check_only: true, ..shop.ask("app:1", cpu) };
+    client.reserve(check(900)).await.expect("it would fit");
+    assert_eq!(client.reserve(check(1100)).await.expect_err("too much").code(), Code::ResourceExhausted);
+    let (_, quota) = shop.get("/api/v1/orgs/acme/quota", &shop.admin).await;
+    assert_eq!(quota["used"]["cpu_millis"], 0);
+    client.reserve(shop.ask("app:1", 400)).await.expect("it fits");
+    client.reserve(check(900)).await.expect("instead of what it has");
+    let (_, quota) = shop.get("/api/v1/orgs/acme/quota", &shop.admin).await;
+    assert_eq!(quota["used"]["cpu_millis"], 400);
+}

@@ -62,6 +62,7 @@ impl Shop {
             user: String::new(),
             total: Some(Amounts { cpu_millis, memory_bytes: cpu_millis << 20, storage_bytes: 0, containers: u32::from(cpu_millis > 0) }),
             largest_container: Some(Amounts { cpu_millis, memory_bytes: cpu_millis << 20, storage_bytes: 0, containers: 1 }),
+            check_only: false,
         }
     }
 

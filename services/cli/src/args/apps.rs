@@ -17,6 +17,14 @@ pub struct InstanceTarget {
     pub container: Option<String>,
 }
 
+/// For changes that can be tried.
+#[derive(clap::Args)]
+pub struct DryRun {
+    /// Only show what would happen, step by step; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 #[derive(Subcommand)]
 pub enum App {
     /// Run an application described by a Compose file, Kubernetes manifests or a gantry document.
@@ -175,15 +183,23 @@ pub enum App {
         name: String,
         /// WORKLOAD=COUNT, or COUNT when the application has one workload.
         replicas: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
     Restart {
         name: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
     Stop {
         name: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
     Start {
         name: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Workloads whose number follows what is measured, or a schedule.
     #[command(subcommand)]
@@ -199,7 +215,7 @@ pub enum App {
     Rollback {
         name: String,
         revision: Option<u64>,
-        /// Only show what would change.
+        /// Only show what would happen, step by step; change nothing.
         #[arg(long, requires = "revision")]
         dry_run: bool,
     },
@@ -214,12 +230,17 @@ pub enum App {
         /// Only if nobody has set them since they had this version; it is told when they are shown.
         #[arg(long, value_name = "VERSION", requires = "set")]
         if_version: Option<i64>,
+        /// Only show which nodes the rules would leave; set nothing.
+        #[arg(long, requires = "set")]
+        dry_run: bool,
     },
     /// Delete an application, after a look at what goes with it.
     Delete {
         name: String,
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
 }
 
@@ -233,6 +254,8 @@ pub enum Release {
         /// To the end, without any further pause.
         #[arg(long)]
         full: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Hold it where it is.
     Pause {
@@ -240,15 +263,23 @@ pub enum Release {
         /// Goes into the audit trail.
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Let a paused one go on.
-    Resume { name: String },
+    Resume {
+        name: String,
+        #[command(flatten)]
+        dry: DryRun,
+    },
     /// Give it up: all requests go to the revision before.
     Abort {
         name: String,
         /// Goes into the audit trail.
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        dry: DryRun,
     },
 }
 
@@ -263,7 +294,14 @@ pub enum Scaling {
         /// Goes into the audit trail.
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Let the number follow again.
-    Resume { name: String, workload: String },
+    Resume {
+        name: String,
+        workload: String,
+        #[command(flatten)]
+        dry: DryRun,
+    },
 }

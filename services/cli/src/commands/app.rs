@@ -9,8 +9,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::document::{self, Document};
 use super::progress::{Progress, Seen};
-use super::{Context, confirm, inside, segment, why};
-use crate::args::{App, Release, Scaling};
+use super::{Context, confirm, inside, preview, segment, why};
+use crate::args::{App, DryRun, Release, Scaling};
 use crate::failure::Failure;
 use crate::output::{find, print};
 use crate::sse;
@@ -92,7 +92,8 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             }
             let mut document = Document::read(&source.files, &source.more)?;
             document.complete(cx).await?;
-            let answer = document.deploy(cx, &apps, true, None, false, true).await?;
+            // A quota that is full for now says nothing of the difference.
+            let answer = document.deploy(cx, &apps, true, None, true, true).await?;
             document::remarks(cx, &answer["remarks"]);
             document::lines(cx, &answer)
         }
@@ -144,26 +145,20 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
         App::Ps { name, target } => inside::processes(cx, &of(&name), &target).await,
         App::Migrate { name, instance, to } => inside::migrate(cx, &of(&name), &instance, &to).await,
         App::Signal { name, pid, signal, target } => inside::signal(cx, &of(&name), &target, pid, &signal).await,
-        App::Scale { name, replicas } => {
+        App::Scale { name, replicas, dry } => {
             let (workload, replicas) = workload(cx, &of(&name), &replicas).await?;
-            act(cx, &of(&name), "scale", json!({ "workload": workload, "replicas": replicas })).await
+            act(cx, &of(&name), "scale", json!({ "workload": workload, "replicas": replicas }), dry.dry_run).await
         }
-        App::Restart { name } => act(cx, &of(&name), "restart", json!({})).await,
-        App::Stop { name } => act(cx, &of(&name), "stop", json!({})).await,
-        App::Start { name } => act(cx, &of(&name), "start", json!({})).await,
+        App::Restart { name, dry } => act(cx, &of(&name), "restart", json!({}), dry.dry_run).await,
+        App::Stop { name, dry } => act(cx, &of(&name), "stop", json!({}), dry.dry_run).await,
+        App::Start { name, dry } => act(cx, &of(&name), "start", json!({}), dry.dry_run).await,
         App::Scaling(command) => scaling(cx, &apps, command).await,
         App::Sizing { name } => {
             let answer: Value = cx.client.get(&format!("{}/sizing", of(&name)), &[]).await?;
             cx.list(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), SIZES)
         }
         App::Release(command) => release(cx, &apps, command).await,
-        App::Rollback { name, revision: Some(revision), dry_run: true } => {
-            let app: Value = cx.client.get(&of(&name), &[]).await?;
-            let query = [("from", app["revision"].to_string()), ("to", revision.to_string())];
-            let answer: Value = cx.client.get(&format!("{}/diff", of(&name)), &query).await?;
-            document::lines(cx, &answer)
-        }
-        App::Rollback { name, revision: Some(revision), dry_run: false } => act(cx, &of(&name), "rollback", json!({ "revision": revision })).await,
+        App::Rollback { name, revision: Some(revision), dry_run } => act(cx, &of(&name), "rollback", json!({ "revision": revision }), dry_run).await,
         App::Rollback { name, revision: None, .. } => {
             let items = cx.client.list(&format!("{}/revisions", of(&name)), &[], 1_000).await?;
             cx.list(&items, &[("REVISION", "revision"), ("CURRENT", "current"), ("REASON", "reason"), ("BY", "author"), ("AT", "at"), ("IMAGES", "images")])
@@ -175,7 +170,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             }
             print(why::told(&answer).trim_end())
         }
-        App::Placement { set, if_version } => {
+        App::Placement { set, if_version, dry_run } => {
             let path = format!("{}/placement", cx.space()?);
             let read = cx.client.get_with_version::<Value>(&path).await;
             let Some(file) = set else {
@@ -188,10 +183,18 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             };
             // Those that cannot be read are set anew all the same.
             let now = if_version.or(read.ok().and_then(|(_, now)| now));
+            if dry_run {
+                let seen = cx.client.put_over(&format!("{path}?dry_run=true"), &super::settings(&file)?, now).await?;
+                return preview::show(cx, &seen);
+            }
             let rules = cx.client.put_over(&path, &super::settings(&file)?, now).await?;
             cx.one(&rules)
         }
-        App::Delete { name, yes } => {
+        App::Delete { name, dry: DryRun { dry_run: true }, .. } => {
+            let seen = cx.client.delete_dry(&of(&name)).await?;
+            preview::show(cx, &seen)
+        }
+        App::Delete { name, yes, .. } => {
             if !yes {
                 goes_along(cx, &of(&name)).await?;
             }
@@ -231,16 +234,16 @@ async fn scaling(cx: &mut Context, apps: &str, command: Scaling) -> Result<()> {
             let answer: Value = cx.client.get(&format!("{}/scaling", of(&name)), &[]).await?;
             cx.list(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), SCALINGS)
         }
-        Scaling::Pause { name, workload, reason } => {
-            act(cx, &of(&name), "scaling/pause", json!({ "workload": workload, "reason": reason.unwrap_or_default() })).await
+        Scaling::Pause { name, workload, reason, dry } => {
+            act(cx, &of(&name), "scaling/pause", json!({ "workload": workload, "reason": reason.unwrap_or_default() }), dry.dry_run).await
         }
-        Scaling::Resume { name, workload } => act(cx, &of(&name), "scaling/resume", json!({ "workload": workload })).await,
+        Scaling::Resume { name, workload, dry } => act(cx, &of(&name), "scaling/resume", json!({ "workload": workload }), dry.dry_run).await,
     }
 }
 
 async fn release(cx: &mut Context, apps: &str, command: Release) -> Result<()> {
     let of = |name: &str, verb: &str| (format!("{apps}/{}", segment(name)), format!("release/{verb}"));
-    let ((app, verb), body) = match command {
+    let ((app, verb), body, dry) = match command {
         Release::Show { name } => {
             let app: Value = cx.client.get(&of(&name, "").0, &[]).await?;
             if app["release"].is_null() {
@@ -249,16 +252,20 @@ async fn release(cx: &mut Context, apps: &str, command: Release) -> Result<()> {
             }
             return cx.one(&app["release"]);
         }
-        Release::Promote { name, full } => (of(&name, "promote"), json!({ "full": full })),
-        Release::Pause { name, reason } => (of(&name, "pause"), json!({ "reason": reason.unwrap_or_default() })),
-        Release::Resume { name } => (of(&name, "resume"), json!({})),
-        Release::Abort { name, reason } => (of(&name, "abort"), json!({ "reason": reason.unwrap_or_default() })),
+        Release::Promote { name, full, dry } => (of(&name, "promote"), json!({ "full": full }), dry),
+        Release::Pause { name, reason, dry } => (of(&name, "pause"), json!({ "reason": reason.unwrap_or_default() }), dry),
+        Release::Resume { name, dry } => (of(&name, "resume"), json!({}), dry),
+        Release::Abort { name, reason, dry } => (of(&name, "abort"), json!({ "reason": reason.unwrap_or_default() }), dry),
     };
-    act(cx, &app, &verb, body).await
+    act(cx, &app, &verb, body, dry.dry_run).await
 }
 
-async fn act(cx: &mut Context, app: &str, verb: &str, body: Value) -> Result<()> {
-    let answer = cx.client.post(&format!("{app}/{verb}"), &[], &body).await?;
+async fn act(cx: &mut Context, app: &str, verb: &str, body: Value, dry_run: bool) -> Result<()> {
+    let query = if dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
+    let answer = cx.client.post(&format!("{app}/{verb}"), &query, &body).await?;
+    if dry_run {
+        return preview::show(cx, &answer);
+    }
     cx.note(&format!("{verb} accepted"));
     if cx.common.output == crate::args::Format::Table { Ok(()) } else { cx.one(&answer) }
 }

@@ -158,11 +158,15 @@ pub fn plan(cx: &Context, answer: &Value) -> Result<()> {
         _ => print(&format!("revision {}:", answer["revision"])),
     }?;
     lines(cx, answer)?;
-    answer["clusters"].as_array().into_iter().flatten().try_for_each(|on| print(on_cluster(on).trim_end()))
+    answer["clusters"].as_array().into_iter().flatten().try_for_each(|on| print(on_cluster(on).trim_end()))?;
+    match &answer["preview"] {
+        Value::Null => Ok(()),
+        seen => print(super::preview::told(seen).trim_end()),
+    }
 }
 
 /// What one of a space's clusters would have, and what is other on it.
-fn on_cluster(on: &Value) -> String {
+pub(super) fn on_cluster(on: &Value) -> String {
     let mut out = format!("on the cluster {}:\n", on["cluster"].as_str().unwrap_or_default());
     for (workload, reason) in on["reasons"].as_object().into_iter().flatten() {
         let count = on["replicas"].get(workload).map_or("none".to_owned(), ToString::to_string);

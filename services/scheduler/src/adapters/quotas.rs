@@ -20,6 +20,18 @@ const TOO_SMALL: &str = "billing.quota_too_small";
 /// # Errors
 /// Billing's refusal with its text, or that it is away: without its word nothing is accepted.
 pub async fn reserve(host: &Host, org: OrgId, project: ProjectId, app: AppId, user: &str, demand: &Demand) -> Result<(), Problem> {
+    ask(host, org, project, app, user, demand, false).await
+}
+
+/// Whether it would be granted; nothing is reserved.
+///
+/// # Errors
+/// As [`reserve`].
+pub async fn check(host: &Host, org: OrgId, project: ProjectId, app: AppId, user: &str, demand: &Demand) -> Result<(), Problem> {
+    ask(host, org, project, app, user, demand, true).await
+}
+
+async fn ask(host: &Host, org: OrgId, project: ProjectId, app: AppId, user: &str, demand: &Demand, check_only: bool) -> Result<(), Problem> {
     let total =
         Amounts { cpu_millis: demand.cpu_millis, memory_bytes: demand.memory_bytes, storage_bytes: demand.storage_bytes, containers: demand.containers };
     let largest = Amounts {
@@ -35,6 +47,7 @@ pub async fn reserve(host: &Host, org: OrgId, project: ProjectId, app: AppId, us
         user: if user.starts_with("user:") { user.to_owned() } else { String::new() },
         total: Some(total),
         largest_container: Some(largest),
+        check_only,
     });
     request.set_timeout(Duration::from_secs(5));
     QuotasClient::new(host.channel("billing")?).reserve(request).await.map_err(|status| match status.code() {

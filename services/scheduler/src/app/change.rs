@@ -13,6 +13,7 @@ use super::context::Scheduler;
 use super::deploy::{database, name_scope, node_count};
 use super::kept::{tying, using};
 use super::pool_turn::{self, Tie};
+use super::preview::{self, ChangePreview, Would};
 use super::{addresses, held, models, pools, ports};
 use crate::adapters::quotas;
 use crate::domain::app::{App, Command, Refusal};
@@ -30,25 +31,39 @@ pub struct Change {
     pub expect: Expect,
 }
 
-/// The new version and the application.
-///
-/// # Errors
-/// A missing right, a refusal, an exceeded quota, or a part that is away.
-pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Problem> {
-    s.host.auth.require_subject(&change.subject, Role::Editor, change.space.scope())?;
-    let row = find(s, &change.space, &change.app).await?;
-    let app = AppId(row.id);
-    let reserve_before = matches!(change.command, Command::Scale { .. } | Command::Start | Command::Rollback { .. });
-    // How a release goes on is counted by the reconciler; its beginning has reserved for both revisions.
-    let counts = !matches!(
-        change.command,
+/// What a change needs beside its decision: looked at, and nothing of it written.
+struct Prepared {
+    row: store::app::Model,
+    app: AppId,
+    /// What would be reserved then.
+    demand: Demand,
+    /// The outline that is put to work again; of most changes, none.
+    goes_back_to: Model,
+    from_pools: Tie,
+}
+
+/// More may be needed, so that it is reserved first.
+fn reserves_before(command: &Command) -> bool {
+    matches!(command, Command::Scale { .. } | Command::Start | Command::Rollback { .. })
+}
+
+/// How a release goes on is counted by the reconciler; its beginning has reserved for both revisions.
+fn counts(command: &Command) -> bool {
+    !matches!(
+        command,
         Command::Promote { .. }
             | Command::PauseRelease { .. }
             | Command::ResumeRelease
             | Command::AbortRelease { .. }
             | Command::PauseScaling { .. }
             | Command::ResumeScaling { .. }
-    );
+    )
+}
+
+async fn prepare(s: &Scheduler, change: &Change) -> Result<Prepared, Problem> {
+    s.host.auth.require_subject(&change.subject, Role::Editor, change.space.scope())?;
+    let row = find(s, &change.space, &change.app).await?;
+    let app = AppId(row.id);
     let mut goes_back_to = Model::default();
     if let Command::Rollback { revision } = &change.command
         && let Some(to) = store::revision(s.orm(), app, i64::try_from(*revision).unwrap_or(i64::MAX)).await.map_err(database)?
@@ -58,29 +73,47 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
         using::still_there(s, &stored.outline).await?;
         goes_back_to = stored.outline;
     }
-    let org = change.space.org().id;
     let mut from_pools = Tie::default();
     if !addresses::of(&goes_back_to).is_empty() {
         let (all, tie) = pools::tied(s).await?;
         from_pools = tie;
         let claimed = addresses::claimed(s.orm(), app).await.map_err(database)?;
-        addresses::still_there(&goes_back_to, &all, org, &claimed.others)?;
+        addresses::still_there(&goes_back_to, &all, change.space.org().id, &claimed.others)?;
     }
     let demand = demand_after(s, &row, &change.command).await?;
-    let project = change.space.project.id;
+    Ok(Prepared { row, app, demand, goes_back_to, from_pools })
+}
+
+impl Prepared {
+    fn options(&self, change: &Change) -> Options {
+        let meta = Meta { tenant: Some(change.space.org().id), ..change.meta.clone() };
+        let mut options = Options { meta, expect: change.expect, claims: addresses::claims(&self.goes_back_to), ..Options::default() };
+        self.from_pools.add_to(&mut options);
+        options
+    }
+}
+
+/// The new version and the application.
+///
+/// # Errors
+/// A missing right, a refusal, an exceeded quota, or a part that is away.
+pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Problem> {
+    let prepared = prepare(s, &change).await?;
+    let (app, demand) = (prepared.app, prepared.demand);
+    let (org, project) = (change.space.org().id, change.space.project.id);
+    let (reserve_before, counts) = (reserves_before(&change.command), counts(&change.command));
     if reserve_before {
         quotas::reserve(&s.host, org, project, app, &change.subject, &demand).await?;
     }
     // It stays that of whoever brought the revision, whoever changes what.
-    let current = store::revision(s.orm(), app, row.current).await.map_err(database)?;
+    let current = store::revision(s.orm(), app, prepared.row.current).await.map_err(database)?;
     let author = current.map(|r| r.actor).unwrap_or_default();
-    let meta = Meta { tenant: Some(org), ..change.meta };
+    let options = prepared.options(&change);
     let executed = if matches!(change.command, Command::Delete) {
-        delete(s, &change.space, &row, meta, change.expect).await?
+        delete(s, &change.space, &prepared.row, options.meta, change.expect).await?
     } else {
-        let mut options = Options { meta, expect: change.expect, claims: addresses::claims(&goes_back_to), ..Options::default() };
-        from_pools.add_to(&mut options);
-        execute(s, app, change.command, options, (&goes_back_to, from_pools)).await?
+        let refused = refused(prepared.from_pools, change.expect);
+        tying::execute(s, app, change.command, options, &prepared.goes_back_to, refused).await?
     };
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
@@ -93,16 +126,33 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     Ok((app, executed.version))
 }
 
-async fn execute(s: &Scheduler, app: AppId, command: Command, options: Options, (model, from): (&Model, Tie)) -> Result<Executed<App>, Problem> {
-    let expect = options.expect;
-    let refused = |error: ExecuteError<Refusal>| match error {
+/// What [`change`] would do: the same checks and the same decision, and nothing is written. With the version that the application has.
+///
+/// # Errors
+/// As [`change`].
+pub async fn preview(s: &Scheduler, change: Change) -> Result<(ChangePreview, i64), Problem> {
+    // What was decided just now has to be seen, too.
+    s.host.settled(s.host.log().head()).await;
+    let prepared = prepare(s, &change).await?;
+    let (app, demand) = (prepared.app, prepared.demand);
+    if reserves_before(&change.command) {
+        quotas::check(&s.host, change.space.org().id, change.space.project.id, app, &change.subject, &demand).await?;
+    }
+    let options = prepared.options(&change);
+    let demand = Some(demand).filter(|_| counts(&change.command));
+    let would = s.apps.consider(app, change.command, &options).await.map_err(refused(prepared.from_pools, change.expect))?;
+    let seen = Would { space: &change.space, app, row: Some(&prepared.row), events: &would.events, model: None, demand };
+    Ok((preview::of(s, seen).await?, would.version))
+}
+
+fn refused(from: Tie, expect: Expect) -> impl Fn(ExecuteError<Refusal>) -> Problem {
+    move |error| match error {
         ExecuteError::NameTaken { scope, name } if scope == addresses::SCOPE => {
             addresses::taken_already(&format!("the address {name} was taken by another application just now; deploy the revision anew"))
         }
         ExecuteError::Stale { .. } if from.is_tied() && expect == Expect::Any => pool_turn::changed(),
         other => from_execute(other),
-    };
-    tying::execute(s, app, command, options, model, refused).await
+    }
 }
 
 /// So often it is looked again at what the application has, if that changes all the time.
@@ -115,19 +165,23 @@ async fn delete(s: &Scheduler, space: &SpaceRef, row: &store::app::Model, meta: 
         Expect::Any => row.version,
         Expect::Version(version) => version,
     };
-    let mut scopes = vec![name_scope(space), addresses::SCOPE.to_owned()];
-    scopes.extend(ports::SCOPE.iter().map(|scope| (*scope).to_owned()));
     let mut tries = 0;
     loop {
         tries += 1;
-        let own = store::claimed_by(s.orm(), StreamId::of::<AppEvent>(app).as_str(), &scopes).await.map_err(database)?;
-        let claims = own.into_iter().map(|(scope, name)| Claim::release(scope, name)).collect();
+        let claims = owned(s, space, app).await?.into_iter().map(|(scope, name)| Claim::release(scope, name)).collect();
         let options = Options { meta: meta.clone(), expect: Expect::Version(version), claims, ..Options::default() };
         match s.apps.execute(app, Command::Delete, options).await {
             Err(ExecuteError::Stale { actual, .. }) if expect == Expect::Any && tries < TRIES => version = actual,
             done => return done.map_err(from_execute),
         }
     }
+}
+
+/// The name, the ports and the addresses that an application has: (scope, name).
+pub(super) async fn owned(s: &Scheduler, space: &SpaceRef, app: AppId) -> Result<Vec<(String, String)>, Problem> {
+    let mut scopes = vec![name_scope(space), addresses::SCOPE.to_owned()];
+    scopes.extend(ports::SCOPE.iter().map(|scope| (*scope).to_owned()));
+    store::claimed_by(s.orm(), StreamId::of::<AppEvent>(app).as_str(), &scopes).await.map_err(database)
 }
 
 /// # Errors

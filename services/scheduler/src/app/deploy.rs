@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_auth::SpaceRef;
-use gantry_es::Meta;
+use gantry_es::{Meta, Sealed};
 use gantry_es_pg::{Claim, ExecuteError, Expect, Options};
 use gantry_host::from_execute;
 use gantry_kernel::{AppId, Name, Problem, Role, Scope};
@@ -14,6 +14,7 @@ use super::documents::{self, Source};
 use super::fleet::{self, ProspectBody};
 use super::kept::{tying, using};
 use super::pool_turn::{self, Tie};
+use super::preview::{self, ChangePreview, Would};
 use super::space_rules::SpaceEngine;
 use super::{addresses, held, models, pools, ports, space_rules};
 use crate::adapters::{images, quotas};
@@ -56,6 +57,8 @@ pub struct Deployed {
     pub remarks: Vec<Remark>,
     /// Of a dry run in a space on several clusters: what each of them would have.
     pub clusters: Vec<ProspectBody>,
+    /// Of a dry run: what would happen to the instances and what they keep.
+    pub preview: Option<ChangePreview>,
     #[serde(skip)]
     pub version: i64,
 }
@@ -109,8 +112,8 @@ pub async fn bring(
     let diff = diff(before, &model);
     let clusters = if request.dry_run { fleet::prospect(s, &request.space, row, &request.name, &model).await? } else { Vec::new() };
     let latest = store::revisions(s.orm(), app).await.map_err(database)?.first().map_or(0, |r| r.revision.unsigned_abs());
-    let mut deployed =
-        Deployed { app_id: app, revision: latest + 1, changed: true, queued: None, diff, remarks, clusters, version: row.map_or(0, |r| r.version) };
+    let version = row.map_or(0, |r| r.version);
+    let mut deployed = Deployed { app_id: app, revision: latest + 1, changed: true, queued: None, diff, remarks, clusters, preview: None, version };
     if let (Some(row), Some(before)) = (row, before)
         && *before == model
         && !row.stopped
@@ -118,17 +121,23 @@ pub async fn bring(
     {
         return Ok(Deployed { revision: row.current.unsigned_abs(), changed: false, queued: row.queued.clone(), ..deployed });
     }
-    if request.dry_run {
-        return Ok(deployed);
-    }
     let nodes = node_count(s).await?;
     let mut demand = model.demand(&BTreeMap::new(), nodes);
     if let Some(row) = row {
         demand = demand.plus(held::beside_next(s, row, &model, nodes).await?);
     }
-    match quotas::reserve(&s.host, request.space.org().id, request.space.project.id, app, &request.subject, &demand).await {
+    let (org, project) = (request.space.org().id, request.space.project.id);
+    let reserved = match request.dry_run {
+        true => quotas::check(&s.host, org, project, app, &request.subject, &demand).await,
+        false => quotas::reserve(&s.host, org, project, app, &request.subject, &demand).await,
+    };
+    match reserved {
         Err(problem) if request.queue && problem.code == quotas::FULL => deployed.queued = Some(problem.detail),
         reserved => reserved?,
+    }
+    if request.dry_run {
+        deployed.preview = Some(foresee(s, request, app, row, (&model, from), deployed.queued.clone(), demand).await?);
+        return Ok(deployed);
     }
     match append(s, request, app, (&model, from), deployed.queued.clone()).await {
         Ok((state, version)) => {
@@ -161,9 +170,33 @@ async fn give_addresses(s: &Scheduler, space: &SpaceRef, app: AppId, before: Opt
 }
 
 async fn append(s: &Scheduler, request: &Deploy, app: AppId, (model, from): (&Model, Tie), queued: Option<String>) -> Result<(App, i64), Problem> {
+    let sealed = models::seal(&s.host, app, model).await.map_err(Problem::internal)?;
+    let (command, options) = decision(request, app, (model, from), sealed, queued);
+    let executed = tying::execute(s, app, command, options, model, refused(from, request.expect)).await?;
+    s.host.settled(executed.position).await;
+    Ok((executed.state, executed.version))
+}
+
+/// What [`append`] would do. Nothing is sealed: that may make a key.
+async fn foresee(
+    s: &Scheduler,
+    request: &Deploy,
+    app: AppId,
+    row: Option<&store::app::Model>,
+    (model, from): (&Model, Tie),
+    queued: Option<String>,
+    demand: Demand,
+) -> Result<ChangePreview, Problem> {
+    let unsealed = stored::Stored { outline: stored::outline(model), sealed: Sealed(String::new()) };
+    let (command, options) = decision(request, app, (model, from), serde_json::to_value(unsealed).map_err(Problem::internal)?, queued);
+    let would = s.apps.consider(app, command, &options).await.map_err(refused(from, request.expect))?;
+    preview::of(s, Would { space: &request.space, app, row, events: &would.events, model: Some(model), demand: Some(demand) }).await
+}
+
+fn decision(request: &Deploy, app: AppId, (model, from): (&Model, Tie), sealed: serde_json::Value, queued: Option<String>) -> (Command, Options) {
     let content = Content {
         format: request.source.format.clone(),
-        model: models::seal(&s.host, app, model).await.map_err(Problem::internal)?,
+        model: sealed,
         images: model.images(),
         workloads: model.workloads.iter().map(|(n, w)| (n.clone(), !matches!(w.kind, WorkloadKind::Global | WorkloadKind::CronJob))).collect(),
     };
@@ -183,8 +216,12 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, (model, from): (&Mo
     let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone(), queued };
     let mut options = Options { meta, expect: request.expect, claims, ..Options::default() };
     from.add_to(&mut options);
-    let refused = |error: ExecuteError<Refusal>| match error {
-        ExecuteError::Stale { .. } if from.is_tied() && request.expect == Expect::Any => pool_turn::changed(),
+    (command, options)
+}
+
+fn refused(from: Tie, expect: Expect) -> impl Fn(ExecuteError<Refusal>) -> Problem {
+    move |error| match error {
+        ExecuteError::Stale { .. } if from.is_tied() && expect == Expect::Any => pool_turn::changed(),
         ExecuteError::NameTaken { scope, name } if ports::SCOPE.contains(&scope.as_str()) => {
             Problem::conflict("scheduler.port_taken", format!("port {name} was taken by another application just now; try again"))
         }
@@ -192,10 +229,7 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, (model, from): (&Mo
             addresses::taken_already(&format!("the address {name} was taken by another application just now; try again"))
         }
         other => from_execute(other),
-    };
-    let executed = tying::execute(s, app, command, options, model, refused).await?;
-    s.host.settled(executed.position).await;
-    Ok((executed.state, executed.version))
+    }
 }
 
 /// Unique names of applications are claimed under their space.
@@ -280,13 +314,17 @@ pub fn database(error: sea_orm::DbErr) -> Problem {
 
 /// What differs, for people; values of variables and contents of files are not shown.
 pub fn diff(before: Option<&Model>, after: &Model) -> Vec<String> {
-    let flat = |model: &Model| {
-        let mut out = BTreeMap::new();
-        flatten("", &serde_json::to_value(stored::outline(model)).unwrap_or_default(), &mut out);
-        out
-    };
-    let empty = Model::default();
-    let (old, new) = (flat(before.unwrap_or(&empty)), flat(after));
+    let flat = |model: &Model| serde_json::to_value(stored::outline(model)).unwrap_or_default();
+    let mut lines = json_diff(&flat(before.unwrap_or(&Model::default())), &flat(after));
+    lines.extend(hidden_changes(before, after));
+    lines
+}
+
+/// What differs between two settings of any kind, one line each.
+pub fn json_diff(before: &serde_json::Value, after: &serde_json::Value) -> Vec<String> {
+    let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
+    flatten("", before, &mut old);
+    flatten("", after, &mut new);
     let mut lines = Vec::new();
     for (path, value) in &new {
         match old.get(path) {
@@ -296,7 +334,6 @@ pub fn diff(before: Option<&Model>, after: &Model) -> Vec<String> {
         }
     }
     lines.extend(old.iter().filter(|(path, _)| !new.contains_key(*path)).map(|(path, was)| format!("- {path}: {was}")));
-    lines.extend(hidden_changes(before, after));
     lines
 }
 

@@ -106,16 +106,20 @@ pub fn body(row: &store::app::Model, current: &Model, now: OffsetDateTime) -> Op
         percent: share.as_ref().map_or(0, |s| s.percent),
         header: share.and_then(|s| s.header).as_ref().map(header),
         paused: row.release_paused,
-        waits_for: match door {
-            Door::Open => "instances",
-            Door::Paused => "resumption",
-            Door::Until(_) => "time",
-            Door::Promotion => "promotion",
-        }
-        .into(),
+        waits_for: waits_for(&door).into(),
         reason: sentence(row, current, now).unwrap_or_default(),
         since: row.release_step_at,
     })
+}
+
+/// What the next step waits for.
+pub fn waits_for(door: &Door) -> &'static str {
+    match door {
+        Door::Open => "instances",
+        Door::Paused => "resumption",
+        Door::Until(_) => "time",
+        Door::Promotion => "promotion",
+    }
 }
 
 /// Where the new revision is seen by itself.

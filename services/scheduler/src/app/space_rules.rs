@@ -10,6 +10,7 @@ use gantry_kernel::{FieldFault, Kind, Problem, Role, Scope};
 
 use super::context::Scheduler;
 use super::deploy::database;
+use super::preview::{self, ChangePreview};
 use crate::domain::cluster::ClusterSettings;
 use crate::domain::placement::SpaceRules;
 use crate::store;
@@ -66,15 +67,17 @@ pub async fn read(s: &Scheduler, space: &SpaceRef) -> Result<(SpaceRules, i64), 
     }
 }
 
-/// Sets a space's rules as a whole; with their new version.
-///
-/// # Errors
-/// A missing right, another version than the one expected, faults in the rules, a change at the same time, or the log is away.
-pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, expect: Expect, subject: &str, meta: Meta) -> Result<(SpaceRules, i64), Problem> {
+/// Rules that may be set.
+struct Accepted {
+    /// Those before; of rules that cannot be read nothing is known, and all of them are replaced.
+    known: Option<SpaceRules>,
+    version: i64,
+}
+
+async fn accept(s: &Scheduler, space: &SpaceRef, rules: &SpaceRules, expect: Expect, subject: &str) -> Result<Accepted, Problem> {
     s.host.auth.require_subject(subject, Role::Admin, space.scope())?;
     let stored = store::space_rules(s.orm(), space.id).await.map_err(database)?;
     let version = stored.as_ref().map_or(0, |(_, version)| *version);
-    // Of rules that cannot be read nothing is known, and all of them are replaced.
     let known: Option<SpaceRules> = stored.map_or_else(|| Some(SpaceRules::default()), |(rules, _)| serde_json::from_value(rules).ok());
     let before = known.clone().unwrap_or_default();
     if let Expect::Version(expected) = expect
@@ -94,18 +97,37 @@ pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, expect: Exp
     if !faults.is_empty() {
         return Err(Problem::invalid_fields(faults));
     }
-    if known.as_ref() == Some(&rules) {
-        return Ok((rules, version));
-    }
     let org = space.org().id;
-    for name in named(&rules).difference(&named(&before)) {
+    for name in named(rules).difference(&named(&before)) {
         // Others' clusters are not there for this space, and their names are not told.
         let found = store::cluster(s.orm(), name).await.map_err(database)?.filter(|c| c.org.is_none_or(|owner| owner == org));
         let field = if rules.clusters.is_some() { "clusters" } else { "cluster" };
         found.ok_or_else(|| Problem::invalid(field, format!("there is no cluster `{name}` for this space; `gantry cluster list` shows those there are")))?;
     }
+    Ok(Accepted { known, version })
+}
+
+/// What [`set`] would do: the same checks, and nothing is written. With the version that the rules have.
+///
+/// # Errors
+/// As [`set`].
+pub async fn preview(s: &Scheduler, space: &SpaceRef, rules: &SpaceRules, expect: Expect, subject: &str) -> Result<(ChangePreview, i64), Problem> {
+    let Accepted { known, version } = accept(s, space, rules, expect, subject).await?;
+    Ok((preview::of_rules(s, space, known.as_ref(), rules).await?, version))
+}
+
+/// Sets a space's rules as a whole; with their new version.
+///
+/// # Errors
+/// A missing right, another version than the one expected, faults in the rules, a change at the same time, or the log is away.
+pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, expect: Expect, subject: &str, meta: Meta) -> Result<(SpaceRules, i64), Problem> {
+    let Accepted { known, version } = accept(s, space, &rules, expect, subject).await?;
+    if known.as_ref() == Some(&rules) {
+        return Ok((rules, version));
+    }
+    let org = space.org().id;
     let event = PlacementEvent::Changed { space: space.id, org, rules: serde_json::to_value(&rules).map_err(Problem::internal)? };
-    // The rights were looked at against `before`: what somebody else set meanwhile must not come back by this.
+    // The rights were looked at against those before: what somebody else set meanwhile must not come back by this.
     let append = Append::one(StreamId::of::<PlacementEvent>(space.id), Some(version), vec![event.encode()], Meta { tenant: Some(org), ..meta });
     let (version, position) = match s.host.log().append(append).await {
         Ok(appended) => (version + 1, appended.position),

@@ -1,12 +1,13 @@
 //! A release that exchanges one set of instances for another: its stages, and when the next one begins. Blue-green is a
 //! canary with two stages. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use gantry_kernel::Name;
+use gantry_kernel::{InstanceId, Name};
 
-use super::model::{CanaryStep, HeaderMatch, Model, Release, ReleaseStrategy};
+use super::model::{CanaryStep, HeaderMatch, Model, Release, ReleaseStrategy, Workload};
+use super::release::Instance;
 
 /// One stage. It begins when its instances are ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,12 +181,38 @@ pub fn beside(before: BTreeMap<Name, u32>, scale: &BTreeMap<Name, u32>, share: u
     out
 }
 
+/// Is the workload exchanged between the two, rather than replaced one by one?
+pub fn is_exchanged(base: &Model, goal: &Model, name: &Name) -> bool {
+    let one = |model: &Model| model.workloads.get(name).map(Workload::is_exchanged);
+    match (one(goal), one(base)) {
+        (Some(new), Some(old)) => new && old,
+        (new, old) => new.or(old).unwrap_or(false),
+    }
+}
+
+/// The instances of a workload that is being exchanged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sides {
+    pub new: Vec<Instance>,
+    pub old: Vec<Instance>,
+    /// Of revisions that were tried or replaced before this release.
+    pub given_up: Vec<InstanceId>,
+}
+
+/// `all` as they are to the new revision, which is `current`, and `before` the same as they are to the one that it replaces.
+pub fn sides(all: &[Instance], before: Vec<Instance>, current: u64, hidden: &BTreeSet<u64>, revision: impl Fn(InstanceId) -> u64) -> Sides {
+    let given_up = all.iter().filter(|i| !i.stopping && hidden.contains(&revision(i.id))).map(|i| i.id).collect();
+    let new = all.iter().copied().filter(|i| revision(i.id) == current).collect();
+    let old = before.into_iter().filter(|i| revision(i.id) != current && !hidden.contains(&revision(i.id))).collect();
+    Sides { new, old, given_up }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::model::{Scaling, Workload};
+    use crate::domain::model::Scaling;
 
     fn canary(weights: &[u32]) -> Release {
         let steps = weights.iter().map(|w| CanaryStep { weight: Some(*w), pause_seconds: 60, ..CanaryStep::default() }).collect();
@@ -265,6 +292,16 @@ mod tests {
         assert_eq!(at(4, 10, 10, &model(None), &follows()), 4);
         assert_eq!(at(4, 10, 10, &follows(), &model(None)), 4);
         assert_eq!(beside(BTreeMap::new(), &BTreeMap::new(), 0, &follows(), &follows()), BTreeMap::new(), "nothing was measured yet");
+    }
+
+    #[test]
+    fn each_instance_of_an_exchange_is_on_one_side_or_given_up() {
+        let id = |n: u32| InstanceId(gantry_kernel::Uuid::from_u128(n.into()));
+        let instance = |n: u32| Instance { id: id(n), index: n, current: n == 3, available: true, stopping: false, displaced: false };
+        let all: Vec<Instance> = (1..=3).map(instance).collect();
+        let found = sides(&all, all.clone(), 3, &BTreeSet::from([2]), |i| u64::try_from(i.0.as_u128()).unwrap());
+        let ids = |of: &[Instance]| of.iter().map(|i| i.id).collect::<Vec<_>>();
+        assert_eq!((ids(&found.new), ids(&found.old), found.given_up), (vec![id(3)], vec![id(1)], vec![id(2)]));
     }
 
     proptest! {

@@ -175,10 +175,9 @@ impl AppView {
                 mount.read_only |= read_only;
                 continue;
             }
-            mount.source = match (mount.source.as_str(), kind) {
-                ("", _) => format!("{}.anonymous-{n}", instance.id),
-                (name, WorkloadKind::Stateful) => format!("{}.{name}.{}", self.id, instance.index),
-                (name, _) => format!("{}.{name}", self.id),
+            mount.source = match mount.source.as_str() {
+                "" => format!("{}.anonymous-{n}", instance.id),
+                name => volume_name(self.id, kind, name, instance.index),
             };
             if mount.size_bytes == 0 {
                 mount.size_bytes = sizes.get(n).copied().unwrap_or(0);
@@ -289,6 +288,14 @@ pub fn instance_name(app: &Name, workload: &Name, index: u32) -> String {
     let mut head = format!("{app}-{workload}");
     head.truncate(63 - tail.len());
     format!("{}{tail}", head.trim_end_matches('-'))
+}
+
+/// As its node calls a named volume.
+pub fn volume_name(app: AppId, kind: WorkloadKind, name: &str, index: u32) -> String {
+    match kind {
+        WorkloadKind::Stateful => format!("{app}.{name}.{index}"),
+        _ => format!("{app}.{name}"),
+    }
 }
 
 /// The volumes by name that a workload keeps.

@@ -1,6 +1,6 @@
 //! The part of a round about one application: plan, place, stop, and move its release on. See [`super::together`] for several at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::together::{Ahead, Look, Planned};
 use super::world::World;
 use crate::adapters::quotas;
 use crate::app::change::scaled;
-use crate::app::{Scheduler, addresses, view};
+use crate::app::{Scheduler, addresses, standing, view};
 use crate::domain::app::Command;
 use crate::domain::model::{Condition, Demand, Model, Update, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
@@ -259,22 +259,12 @@ impl Reconciler {
 
     /// What is wanted of one workload, and why nothing is placed now if that is so.
     fn wanted(&self, subject: &Subject, goal: &Model, name: &Name, world: &mut World) -> (Wanted, Option<String>) {
-        let Some(workload) = goal.workloads.get(name) else {
-            let gone = Wanted { kind: WorkloadKind::Stateless, count: 0, update: Update::default(), completed: 0, hold: false, keep: None };
-            return (gone, None);
-        };
+        let Some(workload) = goal.workloads.get(name) else { return (standing::wanted(None, 0, 0), None) };
         let nodes = if workload.kind == WorkloadKind::Global { self.eligible(subject, name, world) } else { 0 };
         let count = workload.count(scaled(&subject.row).get(name).copied(), nodes);
         let hold = self.dependency(subject, goal, workload, world).or_else(|| pause(subject, name, workload.kind, self.s.host.env.now()));
-        let wanted = Wanted {
-            kind: workload.kind,
-            count,
-            update: workload.update,
-            completed: completed(subject, name),
-            hold: hold.is_some(),
-            keep: placement::floor(workload, count),
-        };
-        (wanted, hold)
+        let wanted = standing::wanted(Some(workload), count, completed(subject, name));
+        (Wanted { hold: hold.is_some(), ..wanted }, hold)
     }
 
     /// The first dependency that is not there yet.
@@ -406,41 +396,16 @@ pub(super) async fn read(s: Scheduler, app: AppId, alive: Vec<store::instance::M
 
 /// The instances of one workload as the release planner sees them.
 pub(super) fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Instance> {
-    let restarted = restarted_at(subject, name);
-    let available = subject.view.available(name, &world.reports);
-    let of = subject.view.instances.iter().zip_rows(&subject.alive);
-    of.filter(|(i, _)| i.workload == *name)
-        .map(|(standing, row)| release::Instance {
-            id: standing.id,
-            index: standing.index,
-            current: standing.revision == subject.view.current && row.position > restarted,
-            available: standing.phase != Phase::Stopping && available.contains(&standing.id),
-            stopping: standing.phase == Phase::Stopping,
-            displaced: world.draining.contains(&row.node) || row.displaced.is_some(),
-        })
-        .collect()
+    standing::instances(&subject.row, &subject.view, &subject.alive, name, &world.reports, &world.draining)
 }
-
-/// Pairs each standing instance with its row.
-trait ZipRows<'a>: Iterator<Item = &'a crate::domain::wanted::Standing> + Sized {
-    fn zip_rows(self, rows: &'a [store::instance::Model]) -> impl Iterator<Item = (&'a crate::domain::wanted::Standing, &'a store::instance::Model)> {
-        let by_id: HashMap<_, _> = rows.iter().map(|row| (row.id, row)).collect();
-        self.filter_map(move |standing| by_id.get(&standing.id.0).map(|row| (standing, *row)))
-    }
-}
-
-impl<'a, I: Iterator<Item = &'a crate::domain::wanted::Standing>> ZipRows<'a> for I {}
 
 pub(super) fn restarted_at(subject: &Subject, name: &Name) -> i64 {
-    subject.row.restarts.get(name.as_str()).and_then(serde_json::Value::as_i64).unwrap_or(0)
+    standing::restarted_at(&subject.row, name)
 }
 
 /// How many instances of the present revision have ended well since the last restart.
 pub(super) fn completed(subject: &Subject, name: &Name) -> u32 {
-    let restarted = restarted_at(subject, name);
-    let done =
-        |i: &&store::instance::Model| i.workload == name.as_str() && i.revision == subject.row.current && i.phase == "completed" && i.position > restarted;
-    u32::try_from(subject.ended.iter().filter(done).count()).unwrap_or(u32::MAX)
+    standing::completed(&subject.row, &subject.ended, name)
 }
 
 /// After the second failure in a row of time, twice as long each time, a minute at most.

@@ -45,11 +45,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Is the workload exchanged, rather than replaced one by one?
     pub fn has(&self, goal: &Model, name: &Name) -> bool {
-        let one = |model: &Model| model.workloads.get(name).map(crate::domain::model::Workload::is_exchanged);
-        match (one(goal), one(&self.base.model)) {
-            (Some(new), Some(old)) => new && old,
-            (new, old) => new.or(old).unwrap_or(false),
-        }
+        rollout::is_exchanged(&self.base.model, goal, name)
     }
 
     /// Names that only the old revision has.
@@ -181,23 +177,18 @@ impl Reconciler {
     /// Both sets of one workload. True: they are as they shall be now.
     pub(super) async fn keep_both(&mut self, exchange: &Exchange, part: Part<'_>, world: &mut World, steps: &mut Steps) -> bool {
         let Part { subject, goal, name } = part;
-        let (all, hidden) = (instances(subject, name, world), &subject.view.traffic.hidden);
-        let revision = |id| subject.view.instances.iter().find(|i| i.id == id).map_or(0, |i| i.revision);
-        // What was tried or replaced before this release.
-        let given_up = all.iter().filter(|i| !i.stopping && hidden.contains(&revision(i.id)));
-        steps.events.extend(given_up.map(|i| InstanceEvent::Stopping { instance: i.id, app: subject.view.id }));
-        let new: Vec<release::Instance> = all.iter().copied().filter(|i| revision(i.id) == subject.view.current).collect();
+        let all = instances(subject, name, world);
+        let revision = |id: InstanceId| subject.view.instances.iter().find(|i| i.id == id).map_or(0, |i| i.revision);
+        let before = instances(&exchange.base, name, world);
+        let sides = rollout::sides(&all, before, subject.view.current, &subject.view.traffic.hidden, revision);
+        steps.events.extend(sides.given_up.into_iter().map(|instance| InstanceEvent::Stopping { instance, app: subject.view.id }));
         let count = goal.workloads.get(name).map_or(0, |w| w.count(scaled_in(&subject.row.scale).get(name).copied(), 0));
         let size = exchange.size(exchange.towards, count);
-        let mut settled = self.keep(part, Some(size), new, &all, world, steps).await;
-        let old: Vec<release::Instance> = instances(&exchange.base, name, world)
-            .into_iter()
-            .filter(|i| revision(i.id) != subject.view.current && !hidden.contains(&revision(i.id)))
-            .collect();
+        let mut settled = self.keep(part, Some(size), sides.new, &all, world, steps).await;
         let empty = Model::default();
         let wanted = if exchange.ended() { &empty } else { &*exchange.base.model };
         let before = Part { subject: &exchange.base, goal: wanted, name };
-        settled &= self.keep(before, None, old, &all, world, steps).await;
+        settled &= self.keep(before, None, sides.old, &all, world, steps).await;
         settled
     }
 

@@ -65,6 +65,11 @@ pub async fn alive(db: &Db, app: AppId) -> Result<Vec<instance::Model>, DbErr> {
     query.order_by_asc(instance::Column::Workload).order_by_asc(instance::Column::Number).order_by_asc(instance::Column::Id).all(db).await
 }
 
+/// All of a space's that have not ended.
+pub async fn alive_in(db: &Db, space: SpaceId) -> Result<Vec<instance::Model>, DbErr> {
+    instance::Entity::find().filter(instance::Column::Space.eq(space.0)).filter(instance::Column::EndedAt.is_null()).all(db).await
+}
+
 /// Which of these are recorded for an application, ended ones too.
 pub async fn instances_of(db: &Db, app: AppId, ids: &[InstanceId]) -> Result<Vec<instance::Model>, DbErr> {
     let ids: Vec<sea_orm::prelude::Uuid> = ids.iter().map(|i| i.0).collect();

@@ -15,6 +15,7 @@ mod clusters;
 mod deploying;
 mod discovery;
 mod documents;
+mod dry_runs;
 mod exchanges;
 mod fixtures;
 mod fleets;

@@ -2,6 +2,7 @@
 
 import type { Guard } from './signs';
 import type { Fleet, OnCluster, Prospect, Share } from './clusters';
+import type { ChangePreview } from './preview';
 import type { ReleaseNow } from './release';
 import { get, getTagged, path, post, putTagged, remove, withQuery } from './http';
 
@@ -149,6 +150,8 @@ export interface Deployed {
   queued?: string | null;
   /** What each cluster would have, if there are several. */
   clusters?: Prospect[];
+  /** Of a dry run: what would happen to the instances. */
+  preview?: ChangePreview | null;
 }
 
 export type Format = 'compose' | 'kubernetes' | 'gantry';
@@ -280,7 +283,10 @@ export const scheduler = {
   act: (app: string, verb: 'restart' | 'stop' | 'start') => post(`${app}/${verb}`, {}),
   scale: (app: string, workload: string, replicas: number) => post(`${app}/scale`, { workload, replicas }),
   rollback: (app: string, revision: number) => post(`${app}/rollback`, { revision }),
+  /** What going back would do; nothing is changed. */
+  tryRollback: (app: string, revision: number) => post<ChangePreview>(`${app}/rollback`, { revision }, { dry_run: true }),
   remove: (app: string) => remove(app),
+  tryRemove: (app: string) => remove<ChangePreview>(withQuery(app, { dry_run: true })),
   /** From one revision to another, one line each. */
   diff: (app: string, from: number, to: number) => get<{ diff: string[] }>(`${app}/diff`, { from, to }),
   exported: (app: string, format: Format, revision?: number) => get<{ format: Format; document: string }>(`${app}/export`, { format, revision }),

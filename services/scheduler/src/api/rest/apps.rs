@@ -75,10 +75,10 @@ pub fn compose() -> String {
 #[derive(Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct DeployQuery {
+pub struct DryRun {
     /// Only say what would happen.
     #[serde(default)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// The space, if the caller may read there.
@@ -112,13 +112,13 @@ pub async fn list(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Spa
 }
 
 /// Deploys a document: creates the application or brings its next revision.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps", tag = "applications", params(SpacePath, DeployQuery), request_body = DeployBody,
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps", tag = "applications", params(SpacePath, DryRun), request_body = DeployBody,
     responses((status = 201, body = Deployed), (status = 200, description = "A dry run, or nothing to change", body = Deployed)))]
 pub async fn deploy(
     State(s): State<Scheduler>,
     caller: Caller,
     Path(at): Path<SpacePath>,
-    Query(query): Query<DeployQuery>,
+    Query(query): Query<DryRun>,
     IfMatch(expect): IfMatch,
     Json(body): Json<DeployBody>,
 ) -> ApiResult<Response> {

@@ -3,14 +3,24 @@
 use axum::extract::State;
 use axum::response::Response;
 use gantry_auth::Caller;
-use gantry_host::{ApiResult, IfMatch, Json, Path, with_etag};
+use gantry_host::{ApiResult, IfMatch, Json, Path, Query, with_etag};
 use gantry_kernel::Problem;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::apps::{SpacePath, readable};
+use super::apps::{DryRun, SpacePath, readable};
+use crate::app::preview::ChangePreview;
 use crate::app::{Scheduler, space_rules};
 use crate::domain::placement::SpaceRules;
+
+/// The rules as they are set, or what a dry run says of them.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum RulesSet {
+    Done(SpaceRules),
+    Preview(ChangePreview),
+}
 
 /// What counts for where all workloads of the space run, beside their own rules.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/placement", tag = "applications", params(SpacePath), responses((status = 200, body = SpaceRules)))]
@@ -21,19 +31,24 @@ pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Spac
 }
 
 /// Sets them as a whole; new instances follow them at once, those that stand stay.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/placement", tag = "applications", params(SpacePath), request_body = SpaceRules, responses((status = 200, body = SpaceRules)))]
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/placement", tag = "applications", params(SpacePath, DryRun), request_body = SpaceRules, responses((status = 200, body = RulesSet)))]
 pub async fn set(
     State(s): State<Scheduler>,
     caller: Caller,
     Path(at): Path<SpacePath>,
+    Query(dry): Query<DryRun>,
     IfMatch(expect): IfMatch,
     Json(body): Json<Map<String, Value>>,
 ) -> ApiResult<Response> {
     let rules: SpaceRules = object(body)?;
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    if dry.dry_run {
+        let (preview, version) = space_rules::preview(&s, &space, &rules, expect, &caller.subject).await?;
+        return Ok(with_etag(version, Json(RulesSet::Preview(preview))));
+    }
     let meta = caller.meta(Some(space.org().id));
     let (rules, version) = space_rules::set(&s, &space, rules, expect, &caller.subject, meta).await?;
-    Ok(with_etag(version, Json(rules)))
+    Ok(with_etag(version, Json(RulesSet::Done(rules))))
 }
 
 /// What is set as a whole comes as an object: every field may be missing, and serde would take a list for its first fields.

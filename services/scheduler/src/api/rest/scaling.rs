@@ -3,15 +3,15 @@
 use axum::extract::State;
 use axum::response::Response;
 use gantry_auth::Caller;
-use gantry_host::{ApiResult, IfMatch, Json, Path};
+use gantry_host::{ApiResult, IfMatch, Json, Path, Query};
 use gantry_kernel::{Name, Problem};
 use serde::{Deserialize, Serialize};
 
-use super::apps::{AppPath, readable};
-use super::verbs::run;
+use super::apps::{AppPath, DryRun, readable};
+use super::verbs::{Changed, run};
 use crate::app::scaling::{self, ScalingBody};
 use crate::app::sizing::{self, SizingBody};
-use crate::app::view::{self, AppBody};
+use crate::app::view;
 use crate::app::{Scheduler, change};
 use crate::domain::app::Command;
 
@@ -63,25 +63,27 @@ pub async fn sizes(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Ap
 }
 
 /// Holds a workload's number where it is; it can be set by hand then.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scaling/pause", tag = "applications", params(AppPath), request_body = ScalingPauseBody, responses((status = 200, body = AppBody)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scaling/pause", tag = "applications", params(AppPath, DryRun), request_body = ScalingPauseBody, responses((status = 200, body = Changed)))]
 pub async fn pause(
     State(s): State<Scheduler>,
     caller: Caller,
     Path(at): Path<AppPath>,
+    Query(dry): Query<DryRun>,
     expect: IfMatch,
     Json(body): Json<ScalingPauseBody>,
 ) -> ApiResult<Response> {
-    run(s, caller, at, expect, Command::PauseScaling { workload: name(&body.workload)?, reason: body.reason }).await
+    run(s, caller, at, dry, expect, Command::PauseScaling { workload: name(&body.workload)?, reason: body.reason }).await
 }
 
 /// Lets a workload's number follow again.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scaling/resume", tag = "applications", params(AppPath), request_body = ScalingResumeBody, responses((status = 200, body = AppBody)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scaling/resume", tag = "applications", params(AppPath, DryRun), request_body = ScalingResumeBody, responses((status = 200, body = Changed)))]
 pub async fn resume(
     State(s): State<Scheduler>,
     caller: Caller,
     Path(at): Path<AppPath>,
+    Query(dry): Query<DryRun>,
     expect: IfMatch,
     Json(body): Json<ScalingResumeBody>,
 ) -> ApiResult<Response> {
-    run(s, caller, at, expect, Command::ResumeScaling { workload: name(&body.workload)? }).await
+    run(s, caller, at, dry, expect, Command::ResumeScaling { workload: name(&body.workload)? }).await
 }

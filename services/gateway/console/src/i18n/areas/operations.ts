@@ -164,6 +164,17 @@ const en = {
     configs: 'Configurations and secrets',
     volumes: 'Volumes (their data stays on the node)',
   },
+  foresight: {
+    workloads: 'What happens to the instances',
+    workload: '{{workload}}: {{before}} → {{after}} ({{added}} added, {{removed}} removed, {{replaced}} replaced)',
+    order: 'In this order',
+    starts: 'start {{names}}',
+    stops: 'stop {{names}}',
+    more: 'and so on',
+    back: 'Given back: {{names}}',
+    kept: 'Volumes that stay: {{names}}',
+    lost: 'Lost with its instance: {{names}}',
+  },
 };
 
 const zh: typeof en = {
@@ -329,6 +340,17 @@ const zh: typeof en = {
     along: '将一并删除：',
     configs: '配置与密钥',
     volumes: '存储卷（数据保留在节点上）',
+  },
+  foresight: {
+    workloads: '实例的变化',
+    workload: '{{workload}}：{{before}} → {{after}}（新增 {{added}}，移除 {{removed}}，替换 {{replaced}}）',
+    order: '按此顺序',
+    starts: '启动 {{names}}',
+    stops: '停止 {{names}}',
+    more: '以此类推',
+    back: '释放：{{names}}',
+    kept: '保留的存储卷：{{names}}',
+    lost: '随实例丢失：{{names}}',
   },
 };
 

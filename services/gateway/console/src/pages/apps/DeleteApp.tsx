@@ -9,6 +9,7 @@ import { useNavigate } from 'react-router';
 import { scheduler, type AppItem, type Instance, type Revision } from '../../api/scheduler';
 import { DeleteByName } from '../../parts/dialogs';
 import { useAction, useList } from '../../parts/query';
+import { AskedForesight } from './Foresight';
 import { partsOf } from './editor/model';
 
 export function DeleteApp({ app, url, back }: { app: AppItem; url: string; back: string }) {
@@ -36,6 +37,7 @@ export function DeleteApp({ app, url, back }: { app: AppItem; url: string; back:
           { key: 'volumes', label: t('goes.volumes'), children: list(model.data?.volumes ?? []) },
         ]}
       />
+      {open && <AskedForesight name={[url, 'delete']} ask={() => scheduler.tryRemove(url)} />}
     </DeleteByName>
   );
 }

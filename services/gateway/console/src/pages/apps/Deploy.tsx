@@ -18,6 +18,7 @@ import { Picture } from './editor/Picture';
 import { Remarks, TextPane } from './editor/TextPane';
 import { turnByKey } from './editor/turnByKey';
 import { formatOf, useSheet } from './editor/useSheet';
+import { Foresight } from './Foresight';
 import { Prospects } from './Shares';
 
 interface Values {
@@ -163,6 +164,7 @@ function Plan({ plan }: { plan: Deployed }) {
       {plan.diff.length > 0 && <Diff lines={plan.diff} label={t('deploy.result')} />}
       <Remarks remarks={plan.remarks} />
       {plan.clusters && <Prospects of={plan.clusters} />}
+      {plan.preview && <Foresight preview={plan.preview} />}
     </div>
   );
 }

@@ -15,6 +15,7 @@ import { useAction, useList } from '../../parts/query';
 import { long } from '../../parts/long';
 import { to } from '../../place';
 import { Compare, Difference } from './Compare';
+import { AskedForesight } from './Foresight';
 
 export default function Revisions({ url }: { url: string }) {
   const { t } = useTranslation();
@@ -94,6 +95,7 @@ export default function Revisions({ url }: { url: string }) {
       >
         <p>{t('revision.wouldChange')}</p>
         {back !== null && current !== undefined && <Difference url={url} from={current} to={back} />}
+        {back !== null && <AskedForesight name={[url, 'rollback', back]} ask={() => scheduler.tryRollback(url, back)} />}
       </Modal>
     </div>
   );
