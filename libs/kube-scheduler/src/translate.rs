@@ -268,6 +268,7 @@ fn whole(pod: &Value, labels: BTreeMap<String, String>, rules: Rules, attached: 
         priority,
         never_preempts,
         rules,
+        formulas: Vec::new(),
         ports,
         max_per_node: 0,
         image,

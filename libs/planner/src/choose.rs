@@ -1,8 +1,9 @@
 //! The decision: filter all nodes, score the rest, take the best. Equal scores go to the node that became known first.
 
-use crate::amounts::KINDS;
+use crate::amounts::{KINDS, Resource};
 use crate::best::{NO, add_by, best, rule_out_below};
 use crate::cluster::{Cluster, GroupIx, NodeIx};
+use crate::formula::{Expr, View};
 use crate::rules::{Effect, Match, Spread, Taint};
 use crate::score::{Weights, apart};
 use crate::spec::Rules;
@@ -63,6 +64,9 @@ impl Cluster {
             for node in self.image_nodes.get(&own.spec.image).into_iter().flatten() {
                 scores[*node as usize] += 1000.0 * weights.image as f32;
             }
+        }
+        if own.spec.formulas.iter().any(|rule| !rule.is_fixed()) {
+            self.add_formulas(group, false, prefer, scores);
         }
         if let Some(only) = &hints.only {
             let kept: Vec<(NodeIx, f32)> = only.iter().map(|n| (*n, scores[n.0 as usize])).collect();
@@ -126,11 +130,42 @@ impl Cluster {
             let worth = preference.weight.min(100) as f32 * 10.0;
             bias.iter_mut().zip(holds).for_each(|(bias, holds)| *bias += if holds { worth } else { 0.0 });
         }
+        if !spec.formulas.is_empty() {
+            self.add_formulas(group, true, 1.0, &mut bias);
+        }
         let wide = rules.spread.iter().map(|spread| self.wide(rules, spread)).collect();
         // Columns that were made meanwhile have moved nothing.
         self.groups[at].bias = bias;
         self.groups[at].wide = wide;
         self.groups[at].bias_at = self.attributes_at;
+    }
+
+    /// What users wrote: the rules that depend on labels alone, or the others. Nodes that will not do anyway are not looked at.
+    fn add_formulas(&self, group: GroupIx, fixed: bool, factor: f32, scores: &mut [f32]) {
+        let spec = &self.groups[group.0 as usize].spec;
+        for rule in spec.formulas.iter().filter(|rule| rule.is_fixed() == fixed) {
+            for (at, score) in scores.iter_mut().enumerate().filter(|(_, score)| **score > NO) {
+                *score = self.seen(group, at, |view| match &rule.holds {
+                    Some(holds) if holds.holds(view) != Ok(true) => NO,
+                    _ => *score + rule.worth.as_ref().map_or(0.0, |worth| worth.worth(view) * factor),
+                });
+            }
+        }
+    }
+
+    /// A node as the group's expressions see it.
+    pub(crate) fn seen<T>(&self, group: GroupIx, at: usize, look: impl FnOnce(&View<'_>) -> T) -> T {
+        let (node, spec) = (&self.nodes[at], &self.groups[group.0 as usize].spec);
+        let whole = |units: i64, kind: Resource| units.saturating_mul(i64::try_from(kind.grain()).unwrap_or(i64::MAX));
+        let amounts = |part: &Expr| match part {
+            Expr::Free(kind) => whole(self.free_for(group, at)[*kind as usize], *kind),
+            Expr::Total(kind) => whole(self.limit[*kind as usize][at].into(), *kind),
+            Expr::Asked(kind) => i64::try_from(spec.requests.of(*kind)).unwrap_or(i64::MAX),
+            Expr::Standing => i64::try_from(self.here[at].len()).unwrap_or(i64::MAX),
+            Expr::StandingOwn => self.family_here(group, at).into(),
+            _ => 0,
+        };
+        look(&View { name: &node.name, attributes: &node.attributes, labels: &spec.labels, amounts: &amounts })
     }
 
     /// Taints, and whether the node takes anything at all.

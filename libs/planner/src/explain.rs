@@ -7,6 +7,7 @@ use crate::amounts::{ALL, Resource};
 use crate::best::NO;
 use crate::choose::{Hints, has_runtime};
 use crate::cluster::{Cluster, GroupIx, NodeIx};
+use crate::formula::Unknown;
 use crate::rules::{Effect, Match, Taint};
 use crate::score::Weights;
 use crate::terms::{Term, What};
@@ -28,6 +29,11 @@ pub enum Obstacle {
     },
     NoChoice {
         choices: String,
+    },
+    /// What a user wrote does not hold, or why nothing can be said of it.
+    Formula {
+        text: String,
+        unknown: Option<Unknown>,
     },
     /// What it keeps is on another node, or this is the node it is to leave.
     Elsewhere,
@@ -87,6 +93,7 @@ impl Obstacle {
             Self::RuntimeClass { .. } => "runtime class".into(),
             Self::Rule { rule, .. } => format!("rule {rule}"),
             Self::NoChoice { .. } => "none of several rules".into(),
+            Self::Formula { text, .. } => format!("rule {text}"),
             Self::Elsewhere => "volumes".into(),
             Self::PerNode { .. } => "most per node".into(),
             Self::Port { port } => format!("port {port}"),
@@ -109,6 +116,7 @@ impl Obstacle {
             Self::RuntimeClass { wanted } => format!("set the runtime class `{wanted}` up there, or ask for another"),
             Self::Rule { rule, .. } => format!("drop the rule `{rule}`, or change the node's attribute"),
             Self::NoChoice { .. } => "drop or widen the alternatives".into(),
+            Self::Formula { text, .. } => format!("change the space's rule `{text}`, or the node"),
             Self::Elsewhere => "its volumes have to move there".into(),
             Self::PerNode { most, .. } => format!("allow more than {most} per node"),
             Self::Port { port } => format!("free port {port}, or take another"),
@@ -139,6 +147,8 @@ impl fmt::Display for Obstacle {
             Self::RuntimeClass { wanted } => write!(f, "has no runtime class `{wanted}`"),
             Self::Rule { rule, actual } => write!(f, "the rule `{rule}` does not hold: it is `{}`", actual.as_deref().unwrap_or_default()),
             Self::NoChoice { choices } => write!(f, "none of these holds: {choices}"),
+            Self::Formula { text, unknown: None } => write!(f, "the rule `{text}` does not hold"),
+            Self::Formula { text, unknown: Some(unknown) } => write!(f, "the rule `{text}` says nothing here: {unknown}"),
             Self::Elsewhere => f.write_str("its volumes are on another node"),
             Self::PerNode { here, most } => write!(f, "already runs {here} of at most {most} instances"),
             Self::Port { port } => write!(f, "port {port} of the node is taken"),
@@ -288,6 +298,12 @@ impl Cluster {
         let value = |name: &str| if name == "node.name" { Some(node.name.as_str()) } else { node.attributes.get(name).map(String::as_str) };
         for rule in rules.required.iter().filter(|r| !r.holds(value(&r.attribute))) {
             out.push(Obstacle::Rule { rule: rule.clone(), actual: value(&rule.attribute).map(str::to_owned) });
+        }
+        for rule in self.groups[group.0 as usize].spec.formulas.iter().filter_map(|rule| rule.holds.as_ref()) {
+            match self.seen(group, at, |view| rule.holds(view)) {
+                Ok(true) => {}
+                found => out.push(Obstacle::Formula { text: rule.text.clone(), unknown: found.err() }),
+            }
         }
         let holds = |all: &Vec<Match>| all.iter().all(|m| m.holds(value(&m.attribute)));
         if !rules.any_of.is_empty() && !rules.any_of.iter().any(holds) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::amounts::Amounts;
+use crate::formula::UserRule;
 use crate::rules::{Match, Near, Preference, Spread, Taint, Toleration};
 
 /// A node as it is now.
@@ -51,6 +52,8 @@ pub struct Spec {
     /// Waits instead of displacing.
     pub never_preempts: bool,
     pub rules: Rules,
+    /// Written by users.
+    pub formulas: Vec<UserRule>,
     /// Ports of the node's own addresses.
     pub ports: BTreeSet<HostPort>,
     /// 0: no limit.

@@ -358,3 +358,37 @@ fn counts_follow_a_node_that_changes_its_zone_and_forget_one_that_goes() {
     assert_eq!(ground.put(&web), None);
     assert_eq!(ground.against(&web).len(), 2, "a node that is gone is not explained");
 }
+
+#[test]
+fn what_users_write_rules_nodes_out_prefers_others_and_is_explained() {
+    let disk = |name: &str, disk: &str| Node { attributes: BTreeMap::from([("node.labels.disk".into(), disk.into())]), ..node(name, 4000) };
+    let mut ground = Ground::new(&[node("bare", 4000), disk("slow", "hdd"), disk("fast", "ssd"), disk("full", "ssd")]);
+    ground.put_on(&spec("filler", 3500), "full");
+    let is_ssd = Expr::Compare(Comparison::Equal, Box::new(Expr::Label("node.labels.disk".into())), Box::new(Expr::Text("ssd".into())));
+    let has_room = Expr::Compare(Comparison::Greater, Box::new(Expr::Free(Resource::Cpu)), Box::new(Expr::Int(1000)));
+    let formula = |text: &str, root: &Expr| Some(Formula { text: text.into(), root: root.clone() });
+    let rule = |text: &str, root: &Expr| UserRule { holds: formula(text, root), worth: None };
+    let web = Spec { formulas: vec![rule("ssd", &is_ssd), rule("room", &has_room)], ..spec("web", 100) };
+    let group = ground.cluster.set_group(&web);
+    let found = ground.cluster.explain(group, &ground.weights, &Hints::default());
+    let told: Vec<Vec<String>> = found.iter().map(|f| f.obstacles.iter().map(ToString::to_string).collect()).collect();
+    assert_eq!(told[0], ["the rule `ssd` says nothing here: there is no label `disk`"]);
+    assert_eq!(told[1], ["the rule `ssd` does not hold"]);
+    assert!(told[2].is_empty(), "{told:?}");
+    assert_eq!(told[3], ["the rule `room` does not hold"], "500 millicores are enough for it, but not for the rule");
+    let chosen = ground.cluster.choose(group, &ground.weights, &Hints::default()).unwrap();
+    assert_eq!(ground.cluster.node_name(chosen.node), "fast");
+    assert!(!ground.cluster.eligible(group, found[1].node) && ground.cluster.eligible(group, found[3].node), "its room may change");
+
+    // Better where more is free, whatever else is packed.
+    let worth = Expr::Calculate(Calculation::Divide, Box::new(Expr::Free(Resource::Cpu)), Box::new(Expr::Int(4)));
+    let wide = Spec { formulas: vec![UserRule { holds: None, worth: formula("free", &worth) }], ..spec("wide", 100) };
+    let group = ground.cluster.set_group(&wide);
+    let weights = Weights { spread: 0, pack: 1, load: 0, even: 0, image: 0, prefer: 10 };
+    let chosen = ground.cluster.choose(group, &weights, &Hints::default()).unwrap();
+    assert_eq!(ground.cluster.node_name(chosen.node), "bare", "the first of the empty ones");
+    let narrow = Spec { formulas: Vec::new(), ..spec("narrow", 100) };
+    let group = ground.cluster.set_group(&narrow);
+    let chosen = ground.cluster.choose(group, &weights, &Hints::default()).unwrap();
+    assert_eq!(ground.cluster.node_name(chosen.node), "full", "without it, the fullest is the best");
+}

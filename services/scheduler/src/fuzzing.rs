@@ -11,6 +11,7 @@ use crate::domain::document::Document;
 use crate::domain::export::{Format, export};
 use crate::domain::interpolate::interpolate;
 use crate::domain::patch;
+use crate::domain::placement::{ExpressionWanted, compile_expression};
 
 /// More than the API takes would only slow the search down.
 const LONGEST: usize = 64 << 10;
@@ -88,6 +89,23 @@ pub fn kubeconfig(data: &[u8]) {
     assert!(safe, "{} was accepted", access.server);
 }
 
+/// An expression about nodes, as a space's rules have it.
+///
+/// # Panics
+/// When one is refused without a word or a place, or what it was read as is larger than it may be, or another one when it is read again.
+pub fn expression(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    for wanted in [ExpressionWanted::Truth, ExpressionWanted::Number] {
+        match compile_expression(text, wanted) {
+            Ok(formula) => {
+                assert!(formula.root.size() <= 100, "{text}: it may not have so many parts");
+                assert_eq!(compile_expression(&formula.text, wanted).as_ref(), Ok(&formula), "{text}: read again it is another one");
+            }
+            Err(fault) => assert!(fault.line > 0 && fault.column > 0 && !fault.detail.is_empty(), "{text}: {fault}"),
+        }
+    }
+}
+
 /// A document is refused with remarks, or it becomes a model that our own form gives back as it was.
 ///
 /// # Panics
@@ -134,6 +152,11 @@ mod tests {
     #[test]
     fn the_corpus_of_interpolations_reads_a_value_once() {
         replay("scheduler_interpolation", super::interpolation);
+    }
+
+    #[test]
+    fn the_corpus_of_expressions_is_refused_with_a_place_or_bounded() {
+        replay("scheduler_expression", super::expression);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! and its findings become what people read.
 
 mod budget;
+mod expression;
 mod guard;
 mod settings;
 mod translate;
@@ -10,6 +11,7 @@ mod verdict;
 use serde::{Deserialize, Serialize};
 
 pub use budget::{amount as budget_amount, floor};
+pub use expression::{Expression, Fault as ExpressionFault, Wanted as ExpressionWanted, compile as compile_expression, compiled};
 pub use guard::{Egress, Guard};
 pub use settings::{External, NodeSettings, NodeTaint, Part, Reserved, SpaceRules};
 pub use translate::{Standing, amounts, class_priority, granted, group, node, selects, weights};

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::push::Pushed;
 use super::rows::Rows;
 use super::together::AT_ONCE;
-use super::world::Known;
+use super::world::{Formulas, Known};
 use crate::app::Scheduler;
 use crate::domain::model::Demand;
 use crate::store;
@@ -57,6 +57,8 @@ pub struct Reconciler {
     pub(super) priorities: HashMap<AppId, i32>,
     /// What revisions with instances are.
     pub(super) known: HashMap<(AppId, u64), Arc<Known>>,
+    /// Spaces' expressions as of the last round.
+    pub(super) formulas: Formulas,
     /// Workloads for which others make room, and those who have to go. These and the targets are written down, too.
     pub(super) nominated: BTreeMap<(AppId, Name), Vec<InstanceId>>,
     /// Where instances that are moved to make the cluster even are to go.
@@ -111,6 +113,7 @@ impl Reconciler {
                 busy: BTreeSet::new(),
                 priorities: HashMap::new(),
                 known: HashMap::new(),
+                formulas: Formulas::new(),
                 nominated: BTreeMap::new(),
                 targets: BTreeMap::new(),
                 queued_until: BTreeMap::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
-use gantry_planner::{Cluster, Effect, GroupIx, Hints, InstanceKey, NodeIx, Spec, Taint, Weights};
+use gantry_planner::{Cluster, Effect, GroupIx, Hints, InstanceKey, NodeIx, Spec, Taint, UserRule, Weights};
 
 use super::described::Described;
 use super::reconcile::Reconciler;
@@ -15,7 +15,7 @@ use crate::app::context::home;
 use crate::app::view;
 use crate::domain::model::{Model, Toleration, WorkloadKind};
 use crate::domain::observe::Phase;
-use crate::domain::placement::{self, Policy, SpaceRules, Standing, Verdict};
+use crate::domain::placement::{self, Expression, Policy, SpaceRules, Standing, Verdict};
 use crate::domain::stored;
 use crate::domain::wanted::{Reports, node_volumes};
 use crate::store;
@@ -61,6 +61,7 @@ pub(super) struct World {
     /// When the next toleration for some time ends.
     pub evict_at: Option<OffsetDateTime>,
     rules: BTreeMap<SpaceId, SpaceRules>,
+    formulas: Formulas,
     policy: Policy,
     groups: HashMap<(AppId, u64, Name), GroupIx>,
     /// What was found in this round; on a large cluster it is told once for all equal instances.
@@ -72,6 +73,9 @@ pub(super) struct World {
     /// How long external schedulers were waited for in this round.
     pub asked: BTreeMap<String, Duration>,
 }
+
+/// What spaces say in expressions, read once for as long as they say the same.
+pub(super) type Formulas = BTreeMap<SpaceId, Arc<(Vec<Expression>, Vec<UserRule>)>>;
 
 /// Up to so many nodes each decision is explained by itself.
 const SMALL: usize = 200;
@@ -93,7 +97,8 @@ impl World {
         }
         let workload = known.model.workloads.get(name)?;
         let standing = Standing { app, app_name: &known.app_name, org: &known.org, space: &known.space, revision };
-        let spec = placement::group(&standing, name, workload, &self.policy, &self.rules(space));
+        let formulas = self.formulas.get(&space).map(|known| known.1.clone()).unwrap_or_default();
+        let spec = Spec { formulas, ..placement::group(&standing, name, workload, &self.policy, &self.rules(space)) };
         let group = self.cluster.set_group(&spec);
         self.groups.insert(key, group);
         Some(group)
@@ -143,6 +148,7 @@ impl Reconciler {
             evicted: Vec::new(),
             evict_at: None,
             rules: BTreeMap::new(),
+            formulas: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             asked: BTreeMap::new(),
             policy,
@@ -151,8 +157,12 @@ impl Reconciler {
             silent: BTreeSet::new(),
         };
         for (space, text) in rules {
-            match serde_json::from_value(text) {
-                Ok(read) => drop(world.rules.insert(space, read)),
+            let read = serde_json::from_value::<SpaceRules>(text).map_err(|error| error.to_string());
+            match read.and_then(|rules| Ok((self.formulas(space, &rules)?, rules))) {
+                Ok((formulas, rules)) => {
+                    world.formulas.extend(formulas.map(|formulas| (space, formulas)));
+                    world.rules.insert(space, rules);
+                }
                 // Without its hard rules it must not place anything.
                 Err(error) => {
                     self.s.unreadable.tell("space's placement rules", space, error, "nothing is placed in it until they are set anew");
@@ -160,6 +170,7 @@ impl Reconciler {
                 }
             }
         }
+        self.formulas.clone_from(&world.formulas);
         let mut images: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for row in &alive {
             let model = self.known.get(&(AppId(row.app), row.revision.unsigned_abs())).map(|k| &k.model);
@@ -195,6 +206,20 @@ impl Reconciler {
             }
         }
         Ok(world)
+    }
+
+    /// What a space's expressions are to the planner; none if it has none.
+    fn formulas(&self, space: SpaceId, rules: &SpaceRules) -> Result<Option<Arc<(Vec<Expression>, Vec<UserRule>)>>, String> {
+        if rules.expressions.is_empty() {
+            return Ok(None);
+        }
+        match self.formulas.get(&space).filter(|known| known.0 == rules.expressions) {
+            Some(known) => Ok(Some(Arc::clone(known))),
+            None => {
+                let compiled = placement::compiled(&rules.expressions).map_err(|fault| fault.to_string())?;
+                Ok(Some(Arc::new((rules.expressions.clone(), compiled))))
+            }
+        }
     }
 
     /// Reads what a revision is, if it is not known yet.

@@ -338,3 +338,38 @@ async fn a_workload_with_a_schedule_runs_at_its_time_and_not_before() {
     place.world.until("the run has ended", LONG, || async { place.instances("nightly").await.is_empty() }).await;
     assert!(agent.running().is_empty(), "it ended well and is not started again for this minute");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spaces_own_expressions_choose_nodes_and_are_explained() {
+    let place = Place::new().await;
+    let _agents = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await);
+    let token = place.operator().await;
+    assert_eq!(place.put(&token, "/api/v1/nodes/n2/settings", &json!({"labels": {"disk": "ssd"}})).await.0, 200);
+    let rules = |text: &str| json!({"expressions": [{"where": text}]});
+    let admin = place.world.user();
+    place.world.identity.grant(&format!("user:{admin}"), Role::Admin, place.space.scope()).await;
+    place.world.identity.settle(&place.host).await;
+    let admin = place.world.token(admin, "ann");
+    let (status, problem) = place.put(&admin, &place.rules(), &rules("node.labels['disk'] == 4")).await;
+    assert_eq!((status, &problem["errors"][0]["field"]), (400, &json!("expressions[0].where")), "{problem}");
+    assert!(problem["errors"][0]["detail"].as_str().unwrap().starts_with("1:"), "with its place: {problem}");
+    let (status, set) = place.put(&admin, &place.rules(), &rules("'disk' in node.labels && node.labels.disk == 'ssd' && node.cpu.free >= 200")).await;
+    assert_eq!(status, 200, "{set}");
+    place.deploy("web", &web("1", 3)).await;
+    place.reaches("web", "running", 1).await;
+    let instances = place.instances("web").await;
+    assert!(instances.iter().all(|i| i["node"] == "n2"), "{instances:#?}");
+    let (_, why) = place.get(&format!("{}/web/why", place.apps())).await;
+    assert!(why["placed"][0]["chosen"]["against"].to_string().contains("node.labels.disk == 'ssd'"), "{why:#}");
+
+    assert_eq!(place.put(&admin, &place.rules(), &rules("node.labels.gpu == 'yes'")).await.0, 200);
+    place.deploy("other", &web("1", 1).replace("20080", "20081")).await;
+    let why = place.waits_because("other", "there is no label `gpu`").await;
+    assert!(why["waiting"][0]["remedies"].to_string().contains("change the space's rule"), "{why:#}");
+
+    // A score alone forbids nothing.
+    let score = json!({"expressions": [{"score": "node.name == 'n1' ? 1000 : 0"}]});
+    assert_eq!(place.put(&admin, &place.rules(), &score).await.0, 200);
+    place.reaches("other", "running", 1).await;
+    assert_eq!(place.instances("other").await[0]["node"], "n1");
+}

@@ -214,6 +214,8 @@ export type SpaceRules = { [weight in (typeof WEIGHTS)[number]]?: number | null 
   most_priority?: number | null;
   required?: Part[];
   preferred?: Part[];
+  /** Rules in CEL. */
+  expressions?: { where?: string; score?: string }[];
   tolerated?: string[];
   external?: { url: string; deadline_ms?: number; required?: boolean } | null;
   /** The Kubernetes cluster that its workloads run on; the nodes with agents if none. */

@@ -6,7 +6,7 @@ use gantry_auth::SpaceRef;
 use gantry_contract::scheduler::PlacementEvent;
 use gantry_es::EventData;
 use gantry_kernel::{AppId, Name, Problem, Uuid};
-use gantry_planner::{Cluster, Hints, Obstacle};
+use gantry_planner::{Cluster, Hints, Obstacle, Spec};
 
 use super::bodies::ChangePreview;
 use crate::app::Scheduler;
@@ -54,7 +54,8 @@ pub async fn of_rules(s: &Scheduler, space: &SpaceRef, before: Option<&SpaceRule
     let standing = Standing { app: AppId(Uuid::nil()), app_name: "", org: "", space: &path, revision: 0 };
     let any = Name::parse("any").map_err(|e| Problem::internal(anyhow::anyhow!("{e}")))?;
     // A workload that asks for nothing: what is in its way are the rules alone, and the state of the nodes.
-    let group = cluster.set_group(&placement::group(&standing, &any, &Workload::default(), &policy, rules));
+    let formulas = placement::compiled(&rules.expressions).map_err(|fault| Problem::invalid("expressions", fault.to_string()))?;
+    let group = cluster.set_group(&Spec { formulas, ..placement::group(&standing, &any, &Workload::default(), &policy, rules) });
     let found = cluster.explain(group, &placement::weights(&policy, rules), &Hints::default());
     out.nodes = placement::verdict(&cluster, &found).findings;
     let mut there: BTreeMap<String, u32> = BTreeMap::new();

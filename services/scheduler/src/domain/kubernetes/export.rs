@@ -20,7 +20,7 @@ use crate::domain::model::{Config, Model, MountKind, Overlap, Service, Volume, W
 use crate::domain::{patch, yaml};
 
 use policies::policy;
-use services::{routes, service};
+use services::{http_route, routes, service};
 
 pub fn export(model: &Model) -> String {
     let mut objects = objects(model);

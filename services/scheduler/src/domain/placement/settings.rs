@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Guard;
+use super::expression::{self, Expression};
 use crate::domain::fleet::Fleet;
 use crate::domain::model::{Operator, Resources};
 
@@ -118,6 +119,9 @@ pub struct SpaceRules {
     pub required: Vec<Part>,
     /// Nodes where one holds are better by its weight.
     pub preferred: Vec<Part>,
+    /// Rules in CEL. Not on Kubernetes clusters, which have schedulers of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expressions: Vec<Expression>,
     /// Keys of taints that its workloads tolerate.
     pub tolerated: Vec<String>,
     /// Highest priority of its workloads.
@@ -204,6 +208,7 @@ impl SpaceRules {
                 out.push((list.into(), format!("at most {MOST}")));
             }
         }
+        out.extend(expression::faults(&self.expressions));
         if let Some(fleet) = &self.clusters {
             if self.cluster.is_some() {
                 out.push(("cluster".into(), "say either `cluster` or `clusters`".into()));
@@ -253,11 +258,12 @@ mod tests {
     #[test]
     fn every_fault_of_a_spaces_rules_is_told() {
         let rules: SpaceRules = serde_json::from_value(serde_json::json!({
-            "pack": 5000, "required": [{"attribute": "disk", "operator": "exists", "values": ["x"]}], "external": {"url": "ftp://x", "deadline_ms": 1},
+            "pack": 5000, "required": [{"attribute": "disk", "operator": "exists", "values": ["x"]}],
+            "expressions": [{"where": "node.memory.free > 'much'", "score": "node.cpu.free"}], "external": {"url": "ftp://x", "deadline_ms": 1},
         }))
         .unwrap();
         let fields: Vec<String> = rules.faults().into_iter().map(|f| f.0).collect();
-        assert_eq!(fields, ["pack", "required[0].attribute", "required[0].values", "external.url", "external.deadline_ms"]);
+        assert_eq!(fields, ["pack", "required[0].attribute", "required[0].values", "expressions[0].where", "external.url", "external.deadline_ms"]);
         assert!(SpaceRules::default().faults().is_empty());
     }
 }

@@ -97,6 +97,7 @@ pub fn group(standing: &Standing<'_>, name: &Name, workload: &Workload, policy: 
         // Whom a gang displaced would have gone for nothing when it does not come whole, and again in each round.
         never_preempts: c.all_or_none,
         rules: hard_and_soft(c, workload, rules),
+        formulas: Vec::new(),
         ports: BTreeSet::new(),
         max_per_node: if workload.kind == WorkloadKind::Global { 1 } else { c.max_per_node },
         image: workload.pinned.clone().unwrap_or_else(|| workload.image.clone()),

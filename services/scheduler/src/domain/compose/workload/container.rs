@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Beside, Reader, fields, listed, words};
 use crate::domain::document::Remarks;
 use crate::domain::fields::At;
-use crate::domain::model::{Device, Hook, Mount, MountKind, Nic, Workload};
+use crate::domain::model::{Condition, Device, Hook, Mount, MountKind, Nic, Workload};
 use crate::domain::yaml::{Entry, Node, Value};
 
 impl Reader<'_> {
@@ -285,7 +285,7 @@ impl Reader<'_> {
         for text in fields::texts(at, node, self.remarks) {
             let (key, alias) = text.split_once(':').unwrap_or((&text, &text));
             let Some(name) = self.named(at, node.line, key) else { continue };
-            w.depends_on.entry(name.clone()).or_insert(super::Condition::Started);
+            w.depends_on.entry(name.clone()).or_insert(Condition::Started);
             if alias != key {
                 self.links.borrow_mut().entry(name).or_default().insert(alias.to_owned());
             }

@@ -97,7 +97,7 @@ pub fn routes(model: &Model) -> Vec<Value> {
     out
 }
 
-fn http_route(service: &Service, route: &Route) -> Value {
+pub fn http_route(service: &Service, route: &Route) -> Value {
     let values = |list: &[crate::domain::model::ValueMatch]| -> Vec<Value> {
         list.iter().map(|v| json!({ "type": if v.pattern { "RegularExpression" } else { "Exact" }, "name": v.name, "value": v.value })).collect()
     };
