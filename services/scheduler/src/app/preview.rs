@@ -28,8 +28,8 @@ use crate::domain::wanted::{instance_name, node_volumes, volume_name};
 use crate::store;
 
 pub use bodies::ChangePreview;
-pub use rules::of_rules;
 use bodies::{BatchPreview, ReservesPreview, StartPreview, StepPreview, StopPreview, VolumePreview, WorkloadPreview};
+pub use rules::of_rules;
 
 /// A decision that nobody has carried out.
 pub struct Would<'a> {

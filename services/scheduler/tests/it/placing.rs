@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use gantry_contract::proto::scheduler as proto;
 use gantry_contract::proto::scheduler::placement_advisor_server::{PlacementAdvisor, PlacementAdvisorServer};
+use gantry_kernel::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
