@@ -25,6 +25,8 @@ spec:
 `;
 const model = () => readModel(TEXT)!;
 
+const wrong = (path: string, detail: string) => ({ path, line: 1, detail, level: 'wrong' as const });
+
 describe('the picture of an application', () => {
   it('has a box for each part and an arrow for each dependency', () => {
     expect(boxesOf(model(), {}).map((box) => box.id)).toEqual(['r:0:0', 's:0', 'w:web', 'w:api', 'v:data']);
@@ -50,7 +52,6 @@ describe('the picture of an application', () => {
   });
 
   it('tells at a box what is wrong with it, also where boxes have numbers or one name', () => {
-    const wrong = (path: string, detail: string) => ({ path, line: 1, detail, level: 'wrong' as const });
     const boxes = boxesOf(model(), {});
     expect([...faulty(boxes, [wrong('spec.services[0].routes[0]', 'no host'), wrong('services[0]', 'no port'), wrong('services[0]', 'no workload')])]).toEqual([['r:0:0', 'no host'], ['s:0', 'no port\nno workload']]);
     // The service is called so, too.

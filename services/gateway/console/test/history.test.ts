@@ -4,6 +4,8 @@ import { kept, NO_HISTORY, turned, turnOf, type Step } from '../src/pages/apps/e
 
 const step = (text: string): Step => ({ text, format: 'compose' });
 
+const press = (key: string, more: object = {}) => turnOf({ key, ctrlKey: true, metaKey: false, shiftKey: false, altKey: false, ...more });
+
 describe('what can be taken back', () => {
   it('is one step for what is typed in one go, and one for each that is drawn', () => {
     let history = kept(NO_HISTORY, step('a'), 1_000, true);
@@ -26,7 +28,6 @@ describe('what can be taken back', () => {
   });
 
   it('is asked for by the keys that people know', () => {
-    const press = (key: string, more: object = {}) => turnOf({ key, ctrlKey: true, metaKey: false, shiftKey: false, altKey: false, ...more });
     expect([press('z'), press('Z', { shiftKey: true }), press('y'), press('z', { ctrlKey: false, metaKey: true })]).toEqual(['back', 'forth', 'forth', 'back']);
     expect([press('z', { ctrlKey: false }), press('z', { altKey: true }), press('c')]).toEqual([null, null, null]);
   });

@@ -19,6 +19,8 @@ volumes: {}
 `;
 const BEFORE = 'services:\n  store:\n    image: acme/store:1\n  web:\n    image: acme/web:1\n    deploy: {replicas: 1}\n';
 
+const object = (kind: string, name: string, value: number) => `kind: ${kind}\nmetadata:\n  name: ${name}\nspec:\n  replicas: ${value}\n`;
+
 describe('a change that was drawn, in a file that people wrote', () => {
   it('is all that changes: comments, anchors, values and order stay', () => {
     const after = BEFORE.replace('replicas: 1', 'replicas: 3') + '  cache:\n    image: acme/cache:1\nvolumes:\n  data: {}\n';
@@ -36,7 +38,6 @@ describe('a change that was drawn, in a file that people wrote', () => {
   });
 
   it('finds each of several documents by its kind and name', () => {
-    const object = (kind: string, name: string, value: number) => `kind: ${kind}\nmetadata:\n  name: ${name}\nspec:\n  replicas: ${value}\n`;
     const mine = `# first\n${object('Deployment', 'web', 1)}---\n# second\n${object('Deployment', 'api', 1)}---\n${object('Service', 'web', 1)}`;
     const before = [object('Deployment', 'api', 1), object('Deployment', 'web', 1)].join('---\n');
     const after = [object('Deployment', 'api', 2), object('Deployment', 'new', 1)].join('---\n');

@@ -17,9 +17,10 @@ export const services = {
   deregister: (of: string, name: string) => remove(`${of}/${encodeURIComponent(name)}`),
 };
 
+const isPort = (one: string) => /^\d{1,5}$/.test(one) && Number(one) > 0 && Number(one) < 65_536;
+
 /** Whole numbers of 1 to 65535, parted by commas or spaces; nothing if one is none. */
 export function portsOf(text: string | undefined): number[] | null {
   const ports = (text ?? '').split(/[\s,]+/).filter((one) => one !== '');
-  const good = (one: string) => /^\d{1,5}$/.test(one) && Number(one) > 0 && Number(one) < 65_536;
-  return ports.every(good) ? [...new Set(ports.map(Number))].toSorted((a, b) => a - b) : null;
+  return ports.every(isPort) ? [...new Set(ports.map(Number))].toSorted((a, b) => a - b) : null;
 }

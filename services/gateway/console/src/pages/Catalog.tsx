@@ -36,8 +36,8 @@ export default function Catalog() {
   // So that the name which is offered is free.
   const there = useList<ServiceInstance>(['instances', place], place ?? '', { enabled: place !== null && chosen !== null });
   const planName = Form.useWatch('plan', form) as string | undefined;
-  const plan = chosen?.plans.find((one) => one.name === planName) ?? chosen?.plans[0];
-  const fields = fieldsOf(plan?.parameters);
+  const chosenPlan = chosen?.plans.find((one) => one.name === planName) ?? chosen?.plans[0];
+  const fields = fieldsOf(chosenPlan?.parameters);
   const parameters = (values: Values): unknown => (fields !== null ? saidOf(fields, values.said ?? {}) : (values.parameters ?? '').trim() === '' ? {} : JSON.parse(values.parameters!));
   const create = useAction(
     (values: Values) => catalog.create(place!, { offering: chosen!.name, plan: values.plan, name: values.name, parameters: parameters(values) }),
@@ -106,7 +106,7 @@ export default function Catalog() {
             <Form.Item name="plan" label={t('catalog.plan')}>
               <Select options={chosen.plans.map((plan) => ({ value: plan.name, label: plan.name }))} />
             </Form.Item>
-            {fields?.map((field) => <Said key={`${plan?.name} ${field.name}`} field={field} />)}
+            {fields?.map((field) => <Said key={`${chosenPlan?.name} ${field.name}`} field={field} />)}
             {fields === null && (
               <Form.Item name="parameters" label={t('catalog.parameters')} extra={t('catalog.parametersHelp')} rules={[{ validator: (_, text?: string) => (isJson(text ?? '') ? Promise.resolve() : Promise.reject(new Error(t('form.json')))) }]}>
                 <Input.TextArea className="mono" rows={5} spellCheck={false} placeholder="{}" />

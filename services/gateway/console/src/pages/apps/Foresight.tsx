@@ -13,11 +13,15 @@ export function AskedForesight({ name, ask }: { name: (string | number)[]; ask: 
   return <Answer query={query}>{() => <Foresight preview={query.data!} />}</Answer>;
 }
 
+const namesOf = (list: { name: string }[]) => list.map((one) => one.name).join(', ');
+
 export function Foresight({ preview }: { preview: ChangePreview }) {
   const { t } = useTranslation();
   const lost = preview.volumes.filter((one) => !one.kept);
   const kept = preview.volumes.filter((one) => one.kept);
-  const names = (list: { name: string }[]) => list.map((one) => one.name).join(', ');
+  const steps = preview.batches.map((batch) =>
+    [batch.starts.length > 0 && t('foresight.starts', { names: namesOf(batch.starts) }), batch.stops.length > 0 && t('foresight.stops', { names: namesOf(batch.stops) })].filter(Boolean).join('; '),
+  );
   return (
     <div className="stack">
       <ul aria-label={t('foresight.workloads')}>
@@ -27,8 +31,8 @@ export function Foresight({ preview }: { preview: ChangePreview }) {
       </ul>
       {preview.batches.length > 0 && (
         <ol className="mono" aria-label={t('foresight.order')}>
-          {preview.batches.map((batch, n) => (
-            <li key={n}>{[batch.starts.length > 0 && t('foresight.starts', { names: names(batch.starts) }), batch.stops.length > 0 && t('foresight.stops', { names: names(batch.stops) })].filter(Boolean).join('; ')}</li>
+          {steps.map((step) => (
+            <li key={step}>{step}</li>
           ))}
         </ol>
       )}

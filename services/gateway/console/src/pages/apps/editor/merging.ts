@@ -52,11 +52,12 @@ function documentsOf(text: string): Document[] | null {
   return documents.some((one) => one.errors.length > 0) ? null : documents.filter((one) => one.contents !== null);
 }
 
+const named = (all: Document[]) => new Map(all.map((one) => [nameOf(one), one]));
+
 /** `mine` with what differs between `before` and `after`; nothing if it cannot be done that way. */
 export function merged(mine: string, before: string, after: string): string | null {
   const [own, old, next] = [documentsOf(mine), documentsOf(before), documentsOf(after)];
   if (!own || !old || !next) return null;
-  const named = (all: Document[]) => new Map(all.map((one) => [nameOf(one), one]));
   const [olds, nexts] = [named(old), named(next)];
   const owns = named(own);
   // Two of one name cannot be told apart.
