@@ -63,15 +63,19 @@ async fn many_applications_are_looked_after_at_once_and_each_counts_what_the_oth
         place.reaches(&format!("app-{n}"), "running", 1).await;
     }
     assert_eq!(one.running().len() + two.running().len(), 30);
+    let placed = async || {
+        let mut nodes = Vec::new();
+        for n in 0..30 {
+            let alive = place.instances(&format!("app-{n}")).await.into_iter().filter(|i| i["ended_at"].is_null());
+            nodes.extend(alive.map(|i| i["node"].clone()));
+        }
+        nodes
+    };
     // More than the other one has room for.
     one.die();
+    place.world.until("nobody is left on the node that is gone", LONG, || async { !placed().await.contains(&json!("n1")) }).await;
     place.world.until("the other node is full", LONG, || async { two.running().len() == 20 }).await;
-    let mut placed = Vec::new();
-    for n in 0..30 {
-        let alive = place.instances(&format!("app-{n}")).await.into_iter().filter(|i| i["ended_at"].is_null());
-        placed.extend(alive.map(|i| i["node"].clone()));
-    }
-    assert_eq!(placed, vec![json!("n2"); 20], "each once, and nothing above what the node has");
+    assert_eq!(placed().await, vec![json!("n2"); 20], "each once, and nothing above what the node has");
     let again = Agent::join(&place, "n1", 4000).await;
     place.world.until("who waited has a place", LONG, || async { again.running().len() == 10 }).await;
     for n in 0..30 {
