@@ -88,7 +88,7 @@ spec:
   workloads:
     caller:
       image: ${place.image}
-      command: [sh, -c, 'while true; do busybox wget -q -O - "$SERVER"; busybox sleep 1; done']
+      command: [sh, -c, 'while true; do busybox wget -q -O - "$$SERVER"; busybox sleep 1; done']
       env_sources: {SERVER: nginx-caller/uri}
 `;
     const deployed = await api(page, 'POST', `/api/v1${place.space}/apps`, { name: 'caller', format: 'gantry', document });

@@ -27,9 +27,10 @@ export function ListField({ name, label, help, required }: { name: string; label
 
 const trimmed = (list?: string[]) => (list ?? []).map((one) => one.trim()).filter(Boolean);
 
-/** What the form leaves empty becomes nothing, not an empty text. */
+/** What the form leaves empty becomes nothing, not an empty text; what was not there and was not touched stays away. */
 function whole(before: ClientSettings, values: ClientSettings): ClientSettings {
-  const entries = Object.entries(values).map(([key, value]) => [key, value === '' || value === undefined ? null : Array.isArray(value) ? trimmed(value as string[]) : value]);
+  const told = Object.entries(values).filter(([key, value]) => value !== undefined || key in before);
+  const entries = told.map(([key, value]) => [key, value === '' || value === undefined ? null : Array.isArray(value) ? trimmed(value as string[]) : value]);
   return { ...before, ...(Object.fromEntries(entries) as ClientSettings), client_name: values.client_name ?? '' };
 }
 
