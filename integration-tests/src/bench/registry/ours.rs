@@ -213,7 +213,11 @@ impl Inside {
             iat: now,
             nbf: now,
             jti: self.running.env.uuid().to_string(),
-            access: vec![RegistryAccess { kind: "repository".into(), name: repository.to_owned(), actions }],
+            access: vec![
+                RegistryAccess { kind: "repository".into(), name: repository.to_owned(), actions },
+                // What is mounted comes from there.
+                RegistryAccess { kind: "repository".into(), name: format!("{PROJECT}from"), actions: vec!["pull".into()] },
+            ],
         })
     }
 
