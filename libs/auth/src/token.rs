@@ -1,18 +1,21 @@
 //! Tokens by identity: JWT access tokens (RFC 9068) and registry tokens (Docker token specification).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gantry_kernel::OffsetDateTime;
-use jsonwebtoken::{Validation, decode, decode_header};
+use jsonwebtoken::get_current_timestamp;
 use moka::future::Cache;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::keys::Keys;
 
 /// Clocks may differ by this much.
-const LEEWAY_SECS: u64 = 5;
+const LEEWAY_SECS: i64 = 5;
 
 /// Claims of an access token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,14 +71,22 @@ pub struct RegistryAccess {
     pub actions: Vec<String>,
 }
 
-/// What a verified set of claims can say of its end.
+/// What every set of claims has: whoever lacks one of these, or the `sub` that all have, is not read at all.
 pub trait Claims: DeserializeOwned {
     fn expires(&self) -> i64;
+    fn issuer(&self) -> &str;
+    fn audience(&self) -> &str;
 }
 
 impl Claims for AccessClaims {
     fn expires(&self) -> i64 {
         self.exp
+    }
+    fn issuer(&self) -> &str {
+        &self.iss
+    }
+    fn audience(&self) -> &str {
+        &self.aud
     }
 }
 
@@ -83,6 +94,31 @@ impl Claims for RegistryClaims {
     fn expires(&self) -> i64 {
         self.exp
     }
+    fn issuer(&self) -> &str {
+        &self.iss
+    }
+    fn audience(&self) -> &str {
+        &self.aud
+    }
+}
+
+/// What counts of a token's header (RFC 7515 section 4.1).
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
+    /// Names of extensions that must be understood: we know none.
+    #[serde(default)]
+    crit: Option<IgnoredAny>,
+}
+
+/// When a token begins to count, if it says so.
+#[derive(Deserialize)]
+struct Begins {
+    #[serde(default)]
+    nbf: i64,
 }
 
 #[derive(Debug, Error)]
@@ -152,7 +188,7 @@ impl Verifier {
         if let Some(known) = self.verified.get(&tail).await
             && *known.text == *token
         {
-            let alive = known.claims.exp + LEEWAY_SECS.cast_signed() >= now.unix_timestamp();
+            let alive = known.claims.exp + LEEWAY_SECS >= now.unix_timestamp();
             return if alive { Ok(known.claims.clone()) } else { Err(TokenError::Expired) };
         }
         let claims: Arc<AccessClaims> = Arc::new(self.check(token, &self.issuer).await?);
@@ -170,28 +206,53 @@ impl Verifier {
     /// # Errors
     /// See [`TokenError`].
     pub async fn check<C: Claims>(&self, token: &str, audience: &str) -> Result<C, TokenError> {
-        let header = decode_header(token).map_err(|_| TokenError::Foreign)?;
-        let kid = header.kid.ok_or(TokenError::Foreign)?;
-        let key = self.keys.get(&kid).await.ok_or(TokenError::Foreign)?;
-        let mut validation = Validation::new(key.algorithm);
-        validation.leeway = LEEWAY_SECS;
-        validation.set_issuer(&[&*self.issuer]);
-        validation.set_audience(&[audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.validate_nbf = true;
-        decode::<C>(token, &key.decoding, &validation).map(|data| data.claims).map_err(|error| match error.kind() {
-            jsonwebtoken::errors::ErrorKind::ExpiredSignature => TokenError::Expired,
-            jsonwebtoken::errors::ErrorKind::InvalidSignature => TokenError::Foreign,
-            other => TokenError::Invalid(format!("{other:?}")),
-        })
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Foreign)?;
+        let (header, payload) = signed.split_once('.').ok_or(TokenError::Foreign)?;
+        let header = decoded(header).ok_or(TokenError::Foreign)?;
+        let header: Head<'_> = serde_json::from_slice(&header).map_err(|_| TokenError::Foreign)?;
+        let key = self.keys.get(&header.kid).await.filter(|_| header.crit.is_none()).ok_or(TokenError::Foreign)?;
+        if header.alg != key.algorithm {
+            return Err(invalid("its algorithm is not the key's"));
+        }
+        let signature = decoded(signature).ok_or(TokenError::Foreign)?;
+        // Before anything that it says is read.
+        key.public.verify_sig(signed.as_bytes(), &signature).map_err(|_| TokenError::Foreign)?;
+        let payload = decoded(payload).ok_or_else(|| invalid("its claims cannot be read"))?;
+        let claims: C = serde_json::from_slice(&payload).map_err(|e| invalid(&e.to_string()))?;
+        let Begins { nbf } = serde_json::from_slice(&payload).map_err(|e| invalid(&e.to_string()))?;
+        let now = i64::try_from(get_current_timestamp()).unwrap_or(i64::MAX);
+        if claims.expires() < now - LEEWAY_SECS {
+            return Err(TokenError::Expired);
+        }
+        if nbf > now + LEEWAY_SECS {
+            return Err(invalid("it does not count yet"));
+        }
+        if claims.issuer() != &*self.issuer {
+            return Err(invalid("it is by another issuer"));
+        }
+        if claims.audience() != audience {
+            return Err(invalid("it is for another audience"));
+        }
+        Ok(claims)
     }
+}
+
+fn decoded(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+fn invalid(why: &str) -> TokenError {
+    TokenError::Invalid(why.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
     use jsonwebtoken::jwk::{Jwk, JwkSet};
     use jsonwebtoken::{Algorithm, EncodingKey, Header};
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::keys::KeySource;
@@ -202,6 +263,114 @@ mod tests {
     impl KeySource for NoSource {
         async fn fetch(&self) -> anyhow::Result<JwkSet> {
             anyhow::bail!("none")
+        }
+    }
+
+    const ISSUER: &str = "https://gantry.test";
+
+    fn trusting(jwk: &Jwk) -> Verifier {
+        let keys = Keys::new(Arc::new(NoSource));
+        keys.set(&JwkSet { keys: vec![jwk.clone()] });
+        Verifier::new(keys, ISSUER)
+    }
+
+    fn good(now: i64) -> Value {
+        json!({ "iss": ISSUER, "aud": ISSUER, "sub": "user:a", "jti": "1", "iat": now, "exp": now + 60 })
+    }
+
+    type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+    /// A key as identity makes one of this algorithm: what signs, and the JWK.
+    fn made(algorithm: &str) -> (Sign, Jwk) {
+        let random = SystemRandom::new();
+        let part = crate::dpop::encode;
+        let (sign, jwk) = if algorithm == "ES256" {
+            let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private.as_ref()).unwrap();
+            let point = pair.public_key().as_ref();
+            let jwk = json!({ "kty": "EC", "crv": "P-256", "x": part(&point[1..33]), "y": part(&point[33..65]), "kid": "k" });
+            let sign: Sign = Box::new(move |message: &[u8]| pair.sign(&random, message).unwrap().as_ref().to_vec());
+            (sign, jwk)
+        } else {
+            let private = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
+            let pair = Ed25519KeyPair::from_pkcs8(private.as_ref()).unwrap();
+            let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": part(pair.public_key().as_ref()), "kid": "k" });
+            let sign: Sign = Box::new(move |message: &[u8]| pair.sign(message).as_ref().to_vec());
+            (sign, jwk)
+        };
+        (sign, serde_json::from_value(jwk).unwrap())
+    }
+
+    fn signed(header: &Value, claims: &Value, sign: &Sign) -> String {
+        let message = [header, claims].map(|part| crate::dpop::encode(part.to_string().as_bytes())).join(".");
+        let signature = crate::dpop::encode(&sign(message.as_bytes()));
+        format!("{message}.{signature}")
+    }
+
+    #[tokio::test]
+    async fn a_token_counts_by_the_key_it_names_and_by_that_keys_algorithm_alone() {
+        let now = gantry_kernel::Env::system().now();
+        for (name, other) in [("ES256", "EdDSA"), ("EdDSA", "ES256")] {
+            let (sign, jwk) = made(name);
+            let verifier = trusting(&jwk);
+            let claims = good(now.unix_timestamp());
+            let token = |header: Value| signed(&header, &claims, &sign);
+            assert_eq!(verifier.access(&token(json!({ "alg": name, "kid": "k", "typ": "at+jwt" })), now).await.unwrap().sub, "user:a");
+            for bad in [
+                json!({ "alg": other, "kid": "k" }),
+                json!({ "alg": "none", "kid": "k" }),
+                json!({ "alg": "HS256", "kid": "k" }),
+                json!({ "alg": name, "kid": "l" }),
+                json!({ "alg": name }),
+                json!({ "alg": name, "kid": "k", "crit": ["b64"] }),
+            ] {
+                let refused = verifier.access(&token(bad.clone()), now).await;
+                assert!(matches!(refused, Err(TokenError::Foreign | TokenError::Invalid(_))), "{bad}: {refused:?}");
+            }
+            // Somebody else's key under the same name.
+            let (stranger, _) = made(name);
+            let forged = verifier.access(&signed(&json!({ "alg": name, "kid": "k" }), &claims, &stranger), now).await;
+            assert!(matches!(forged, Err(TokenError::Foreign)), "{forged:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_token_says_of_itself_must_fit() {
+        let (sign, jwk) = made("ES256");
+        let verifier = trusting(&jwk);
+        let now = gantry_kernel::Env::system().now();
+        let at = now.unix_timestamp();
+        let outcome = async |change: Value| {
+            let mut claims = good(at);
+            let all = claims.as_object_mut().unwrap();
+            all.extend(change.as_object().unwrap().clone());
+            all.retain(|_, value| *value != "gone");
+            let token = signed(&json!({ "alg": "ES256", "kid": "k" }), &claims, &sign);
+            verifier.access(&token, now).await.map(|claims| claims.sub.clone())
+        };
+        assert_eq!(outcome(json!({ "nbf": at })).await.unwrap(), "user:a");
+        for late in [at - 60, 0, -1] {
+            let refused = outcome(json!({ "exp": late })).await;
+            assert!(matches!(refused, Err(TokenError::Expired)), "{late}: {refused:?}");
+        }
+        for bad in [
+            json!({ "nbf": at + 60 }),
+            json!({ "nbf": "soon" }),
+            json!({ "nbf": null }),
+            json!({ "exp": "gone" }),
+            json!({ "exp": "9999999999" }),
+            json!({ "sub": "gone" }),
+            json!({ "iss": "https://evil.example" }),
+            json!({ "iss": "gone" }),
+            json!({ "aud": "https://other.example" }),
+            json!({ "aud": [ISSUER] }),
+            json!({ "aud": "gone" }),
+        ] {
+            let refused = outcome(bad.clone()).await;
+            assert!(matches!(refused, Err(TokenError::Invalid(_))), "{bad}: {refused:?}");
+        }
+        for garbage in ["", ".", "..", "a.b.c", "e30.e30.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+            assert!(verifier.access(garbage, now).await.is_err(), "{garbage}");
         }
     }
 
