@@ -13,6 +13,9 @@ use crate::store::facts;
 const BATCH: i64 = 500;
 /// Publications under way at once.
 const AT_ONCE: usize = 64;
+/// How long facts are waited for that may go along: a round asks the database five times whatever it carries, and under load each sign-in
+/// would make a round of its own.
+const GATHER: Duration = Duration::from_millis(100);
 /// Stands in for the words of other replicas, which nobody hears here.
 const LOOK: Duration = Duration::from_secs(2);
 /// Partitions exist for a month ahead.
@@ -31,10 +34,15 @@ pub async fn run(app: App) {
         }
         tokio::select! {
             () = app.host.cancel.cancelled() => return,
-            () = app.recorder.grown.notified() => {}
+            () = gathered(&app) => {}
             () = tokio::time::sleep(LOOK) => {}
         }
     }
+}
+
+async fn gathered(app: &App) {
+    app.recorder.grown.notified().await;
+    tokio::time::sleep(GATHER).await;
 }
 
 /// One batch; whether there may be more.
