@@ -137,7 +137,7 @@ fn retry_after(response: &mut Response, problem: &gantry_kernel::Problem) {
 /// `targets`: other origins that the page's form may lead to (a redirect after a form counts as such).
 fn render(language: Language, status: StatusCode, template: &str, values: Value, targets: &[String]) -> Response {
     let to = values.get_attr("continue").ok();
-    let page = context! { lang => language.tag(), t => texts::of(language), look => look::value(language, to.as_ref().and_then(Value::as_str)), ..values };
+    let page = context! { lang => language.tag(), t => texts::value(language), look => look::value(language, to.as_ref().and_then(Value::as_str)), ..values };
     let html = match TEMPLATES.get_template(template).and_then(|t| t.render(page)) {
         Ok(html) => html,
         Err(error) => {
@@ -265,7 +265,7 @@ mod tests {
                     brand => context! { title => "<b>", named => true, notice => "<i>", style => "/s.css", support => "<b>", support_link => "mailto:<b>", privacy => "<i>", terms => "<b>", logo => context! { src => "/<b>", width => 1, height => 1 } },
                     switch => context! { href => "/login?<b>", tag => "en", shown => "<i>" },
                 };
-                let page = context! { lang => language.tag(), t => texts::of(language), look, ..values };
+                let page = context! { lang => language.tag(), t => texts::value(language), look, ..values };
                 let html = TEMPLATES.get_template(name).unwrap().render(page).unwrap();
                 assert!(html.contains(&format!("lang=\"{}\"", language.tag())), "{name}");
                 for raw in ["<script", "<b>", "<i>"] {

@@ -1,6 +1,9 @@
 //! What the pages say, in both languages. A test keeps the two lists alike.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use minijinja::Value;
 
 use crate::domain::language::Language;
 
@@ -118,7 +121,17 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("terms", "Terms", "使用条款"),
 ];
 
-pub fn of(language: Language) -> BTreeMap<&'static str, &'static str> {
+/// The same for templates. Made once: a page has use for a few dozen of some hundred texts.
+pub fn value(language: Language) -> Value {
+    static ENGLISH: LazyLock<Value> = LazyLock::new(|| Value::from_serialize(of(Language::English)));
+    static CHINESE: LazyLock<Value> = LazyLock::new(|| Value::from_serialize(of(Language::Chinese)));
+    match language {
+        Language::English => ENGLISH.clone(),
+        Language::Chinese => CHINESE.clone(),
+    }
+}
+
+fn of(language: Language) -> BTreeMap<&'static str, &'static str> {
     TEXTS.iter().chain(account::TEXTS).map(|(key, english, chinese)| (*key, if language == Language::Chinese { *chinese } else { *english })).collect()
 }
 
