@@ -89,10 +89,10 @@ impl App {
             // An organisation vouches for its clients to its own people only.
             Some(org) => directory::is_member(self.orm(), org, user.0).await.map_err(fault)?,
         };
-        let given = consents::get(self.pool(), user, &client.id).await.map_err(fault)?;
         if trusted && !request.prompt.consent {
             return Ok(Some(i64::MAX));
         }
+        let given = consents::get(self.pool(), user, &client.id).await.map_err(fault)?;
         let asked = asked_scopes(request);
         Ok(given.filter(|c| asked.iter().all(|s| c.scope.split(' ').any(|g| g == *s))).map(|c| c.granted_at.unix_timestamp()))
     }

@@ -15,7 +15,6 @@ use crate::domain::pkce;
 use crate::error::{OAuthError, fault};
 use crate::store::codes::{self, Code, Taken};
 use crate::store::refresh::{self, Family};
-use crate::store::sessions;
 
 /// What a client shows for a code.
 #[derive(Clone, Copy)]
@@ -32,8 +31,8 @@ impl App {
     pub async fn exchange_code(&self, client: &Client, shown: CodeShown<'_>, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
         let CodeShown { code, redirect_uri, verifier } = shown;
         let now = self.now();
-        let row = match codes::take(self.pool(), &kept(code), now).await.map_err(fault)? {
-            Taken::First(row) => row,
+        let (row, alive) = match codes::take(self.pool(), &kept(code), now).await.map_err(fault)? {
+            Taken::First { code, alive } => (code, alive),
             Taken::Unknown => return Err(OAuthError::invalid_grant("the code is not known")),
             Taken::Again(row) => {
                 refresh::forestall(self.pool(), &self.family(client, &row, now), "code replayed", now).await.map_err(fault)?;
@@ -59,7 +58,7 @@ impl App {
         if !pkce::fits(&row.challenge, verifier) {
             return Err(OAuthError::invalid_grant("code_verifier does not fit"));
         }
-        if !sessions::is_alive(self.pool(), row.session_id, now).await.map_err(fault)? {
+        if !alive {
             return Err(OAuthError::invalid_grant("the session has ended"));
         }
         let family = self.family(client, &row, now);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::people::{Person, subject};
+use crate::app::policies::Rules;
 use crate::app::signin::Origin;
 use crate::domain::factor::Command;
 use crate::domain::totp;
@@ -83,10 +84,17 @@ impl App {
     /// # Errors
     /// When the directory cannot be read.
     pub async fn choices(&self, user: UserId) -> Result<Choices, Problem> {
-        let rows = factors::of_user(self.orm(), user).await.map_err(fault)?;
-        let has = |kind: FactorKind| rows.iter().any(|r| r.kind == kind.as_str());
+        self.choices_under(user, &self.rules_for(user).await?).await
+    }
+
+    /// The same where the rules were read already.
+    ///
+    /// # Errors
+    /// As [`App::choices`].
+    pub async fn choices_under(&self, user: UserId, rules: &Rules) -> Result<Choices, Problem> {
+        let has = |kind: FactorKind| rules.kinds.iter().any(|k| k == kind.as_str());
         // One that a policy does not admit would be asked for, and refused.
-        let certificate = self.config.certificates_url.is_some() && self.has_certificate(user).await? && self.policy_for(user).await?.allows_way("certificate");
+        let certificate = self.config.certificates_url.is_some() && rules.policy.allows_way("certificate") && self.has_certificate(user).await?;
         Ok(Choices { totp: has(FactorKind::Totp), passkey: has(FactorKind::Passkey), certificate })
     }
 

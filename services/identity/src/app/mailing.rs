@@ -120,17 +120,13 @@ impl App {
         Ok(person)
     }
 
-    /// Remembers the device of a sign-in, and tells its person by mail if it is a new one.
+    /// Puts on record that somebody signed in with a device that is new, and tells the person by mail.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn note_device(&self, person: &Person, device: &str, origin: &Origin) -> Result<(), Problem> {
-        let agent: String = origin.user_agent.chars().take(200).collect();
-        if !links::note_device(self.pool(), person.id, &kept(device), &agent, &origin.address, self.now()).await.map_err(fault)? {
-            return Ok(());
-        }
+    /// When the mail cannot be written down.
+    pub async fn tell_new_device(&self, person: &Person, agent: &str, origin: &Origin) -> Result<(), Problem> {
         let actor = subject(person.id);
-        self.record(Fact { actor: &actor, action: "device.new", object: &actor, result: "ok", reason: &agent, from: &origin.address }).await;
+        self.record(Fact { actor: &actor, action: "device.new", object: &actor, result: "ok", reason: agent, from: &origin.address }).await;
         let text = format!(
             "{}: somebody signed in to your account with a browser that was not seen before.\n您的账号在新的浏览器上登录:\n\n{agent}\n{}\n{} UTC\n\n\
              If it was not you, sign that session out and change your password:\n如非本人操作,请退出该会话并修改密码:\n\n{}/account\n",

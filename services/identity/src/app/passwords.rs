@@ -18,6 +18,8 @@ const LANES: u32 = 1;
 /// How many may wait for each one that runs.
 const WAITING_EACH: usize = 16;
 
+type Memory = Arc<Mutex<Vec<Vec<Block>>>>;
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Hasher {
@@ -25,7 +27,7 @@ pub struct Hasher {
     waiting: Arc<AtomicUsize>,
     most_waiting: usize,
     /// Memory of hashes done, while others wait for theirs: clearing 19 MiB anew would cost each of them a tenth more.
-    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    memory: Memory,
     /// Of a password nobody has: verified when there is no such user, so that the time tells nothing.
     dummy: Arc<str>,
 }
@@ -62,9 +64,21 @@ impl Hasher {
     /// 429 when too many wait.
     pub async fn hash(&self, password: &Secret) -> Result<String, Problem> {
         let password = password.clone();
-        self.run(move |_| argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string()))
+        self.run(self.enter()?, move |_| argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string()))
             .await?
             .map_err(|e| Problem::internal(std::io::Error::other(e.to_string())))
+    }
+
+    /// A place among those who wait, for who has other things to ask before the hash: who gets none is sent away before it costs anything.
+    ///
+    /// # Errors
+    /// 429 when too many wait.
+    pub fn enter(&self) -> Result<Place, Problem> {
+        let place = Place { waiting: self.waiting.clone(), memory: self.memory.clone() };
+        if self.waiting.fetch_add(1, Ordering::AcqRel) >= self.most_waiting {
+            return Err(Problem::new(Kind::TooMany, "identity.busy", "too many sign-ins at once; try again in a moment").retry_after(Duration::from_secs(1)));
+        }
+        Ok(place)
     }
 
     /// Whether `password` has the hash `phc`. Takes as long when there is none.
@@ -72,15 +86,23 @@ impl Hasher {
     /// # Errors
     /// 429 when too many wait.
     pub async fn verify(&self, password: &Secret, phc: Option<&str>) -> Result<bool, Problem> {
+        self.verify_at(self.enter()?, password, phc).await
+    }
+
+    /// The same for who has a place.
+    ///
+    /// # Errors
+    /// When the thread is lost.
+    pub async fn verify_at(&self, place: Place, password: &Secret, phc: Option<&str>) -> Result<bool, Problem> {
         let known = phc.is_some();
         let phc = phc.map_or_else(|| self.dummy.to_string(), str::to_owned);
         let password = password.clone();
-        let fits = self.run(move |memory| Known::parse(&phc).is_ok_and(|known| known.fits(password.expose().as_bytes(), memory))).await?;
+        let fits = self.run(place, move |memory| Known::parse(&phc).is_ok_and(|known| known.fits(password.expose().as_bytes(), memory))).await?;
         Ok(fits && known)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T, Problem> {
-        let _place = Place::take(&self.waiting, self.most_waiting)?;
+    /// The place is given back when the work is done.
+    async fn run<T: Send + 'static>(&self, _place: Place, work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T, Problem> {
         let permit = self.running.clone().acquire_owned().await.map_err(Problem::internal)?;
         // The permit goes along: a caller that gives up does not let another hash start before this one ends.
         let (waiting, kept) = (self.waiting.clone(), self.memory.clone());
@@ -103,21 +125,17 @@ impl Hasher {
 }
 
 /// A place in the queue, given back on drop.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(waiting: &Arc<AtomicUsize>, most: usize) -> Result<Self, Problem> {
-        let place = Self(waiting.clone());
-        if waiting.fetch_add(1, Ordering::AcqRel) >= most {
-            return Err(Problem::new(Kind::TooMany, "identity.busy", "too many sign-ins at once; try again in a moment").retry_after(Duration::from_secs(1)));
-        }
-        Ok(place)
-    }
+pub struct Place {
+    waiting: Arc<AtomicUsize>,
+    memory: Memory,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        // The last one to go may not have been the last to hash.
+        if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.memory.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 }
 
@@ -155,6 +173,25 @@ mod tests {
         assert!(all.into_iter().all(|fits| fits.unwrap()));
         assert!(hasher.verify(&right, Some(&phc)).await.unwrap());
         assert!(hasher.memory.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_has_a_place_is_served_and_who_gets_none_takes_nobodys() {
+        let hasher = Hasher::new(1).unwrap();
+        let phc = hasher.hash(&Secret::new("x")).await.unwrap();
+        let mut places: Vec<Place> = (0..WAITING_EACH).map(|_| hasher.enter().unwrap()).collect();
+        for _ in 0..3 {
+            assert_eq!(hasher.enter().err().unwrap().kind, Kind::TooMany);
+            assert_eq!(hasher.verify(&Secret::new("x"), Some(&phc)).await.unwrap_err().kind, Kind::TooMany);
+        }
+        assert!(hasher.verify_at(places.pop().unwrap(), &Secret::new("x"), Some(&phc)).await.unwrap());
+        // Given back by the hash, and by who went away without one.
+        drop(hasher.enter().unwrap());
+        assert!(!hasher.memory.lock().unwrap().is_empty(), "others wait");
+        places.clear();
+        assert!(hasher.memory.lock().unwrap().is_empty(), "nobody waits, and nobody hashed since");
+        assert!(hasher.verify(&Secret::new("x"), Some(&phc)).await.unwrap());
+        assert_eq!(hasher.waiting.load(Ordering::Acquire), 0);
     }
 
     #[tokio::test]

@@ -14,6 +14,14 @@ use crate::domain::policy::{Change, Effective, faults};
 use crate::error::{fault, refused};
 use crate::store::policies;
 
+/// What a sign-in of somebody has to satisfy, and with what it could.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub policy: Effective,
+    /// Of the person's second factors.
+    pub kinds: Vec<String>,
+}
+
 impl App {
     /// The policy of an organisation or, with none, of the platform; and its version.
     ///
@@ -56,9 +64,16 @@ impl App {
     /// # Errors
     /// When they cannot be read.
     pub async fn policy_for(&self, user: UserId) -> Result<Effective, Problem> {
-        let all = policies::for_user(self.pool(), user.0).await.map_err(fault)?;
-        let read = all.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<SecurityPolicy>, _>>().map_err(fault)?;
-        Ok(Effective::of(read))
+        effective(&policies::for_user(self.pool(), user.0).await.map_err(fault)?)
+    }
+
+    /// The same with the kinds of second factors there are.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn rules_for(&self, user: UserId) -> Result<Rules, Problem> {
+        let (policies, kinds) = policies::with_factors(self.pool(), user.0).await.map_err(fault)?;
+        Ok(Rules { policy: effective(&policies)?, kinds })
     }
 
     /// # Errors
@@ -71,7 +86,7 @@ impl App {
     ///
     /// # Errors
     /// Forbidden, saying which rule; on record.
-    pub async fn admit(&self, user: UserId, way: &str, origin: &Origin) -> Result<Effective, Problem> {
+    pub async fn admit(&self, user: UserId, way: &str, origin: &Origin) -> Result<Rules, Problem> {
         self.admit_step(user, Some(way), origin).await
     }
 
@@ -79,19 +94,29 @@ impl App {
     ///
     /// # Errors
     /// Forbidden, saying which rule; on record.
-    pub async fn admit_step(&self, user: UserId, way: Option<&str>, origin: &Origin) -> Result<Effective, Problem> {
-        let policy = self.policy_for(user).await?;
+    pub async fn admit_step(&self, user: UserId, way: Option<&str>, origin: &Origin) -> Result<Rules, Problem> {
+        let rules = self.rules_for(user).await?;
+        let policy = &rules.policy;
         let refusal = if !policy.allows_network(&origin.address) {
             "your organisation allows signing in from its own networks only"
         } else if way.is_some_and(|way| !policy.allows_way(way)) {
             "your organisation allows other ways to sign in only"
         } else {
-            return Ok(policy);
+            return Ok(rules);
         };
         let object = subject(user);
         self.record(Fact { actor: &object, action: "session.refused", object: &object, result: "denied", reason: refusal, from: &origin.address }).await;
         Err(Problem::new(Kind::Forbidden, "identity.policy", refusal))
     }
+}
+
+/// The stricter of policies as they are kept.
+///
+/// # Errors
+/// When one is not what it should be.
+pub(super) fn effective(texts: &[String]) -> Result<Effective, Problem> {
+    let read = texts.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<SecurityPolicy>, _>>().map_err(fault)?;
+    Ok(Effective::of(read))
 }
 
 /// The least a session must have proved under a policy.

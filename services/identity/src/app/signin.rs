@@ -6,17 +6,18 @@ use time::Duration;
 
 use crate::app::App;
 use crate::app::context::Fact;
-use crate::app::passwords::is_outdated;
+use crate::app::passwords::{Place, is_outdated};
 use crate::app::people::{Person, subject};
-use crate::app::policies::least_level;
+use crate::app::policies::{Rules, effective, least_level};
 use crate::app::secrets::{fresh, kept};
 use crate::app::steps::Evidence;
 use crate::domain::assurance::{Level, level};
 use crate::domain::password::MAX_LENGTH;
+use crate::domain::policy::Effective;
 use crate::domain::token_scope;
 use crate::domain::user::Command;
 use crate::error::{fault, refused, unsealed};
-use crate::store::sessions::{self, Session};
+use crate::store::sessions::{self, Living, Session};
 use crate::store::{directory, links, personal};
 
 /// Where a request comes from.
@@ -37,6 +38,15 @@ impl App {
     /// # Errors
     /// Unauthenticated, whatever the reason; 429 after too many failures or when too many sign in at once.
     pub async fn verify_password(&self, name: &str, password: &Secret, origin: &Origin) -> Result<Person, Problem> {
+        self.prove_password(self.hasher.enter()?, name, password, origin).await.map(|(person, _)| person)
+    }
+
+    /// The same for who has a place at the hashes, with the rules that admitted the person, for what comes next. Who got no place is not
+    /// asked for here, and has made no attempt.
+    ///
+    /// # Errors
+    /// As [`App::verify_password`].
+    pub async fn prove_password(&self, place: Place, name: &str, password: &Secret, origin: &Origin) -> Result<(Person, Rules), Problem> {
         let key = self.lookup.hash(name);
         let found = directory::user_by_key(self.orm(), &key).await.map_err(fault)?;
         let known = match (&found, &origin.device) {
@@ -50,11 +60,11 @@ impl App {
             None => None,
         };
         let too_long = password.expose().len() > 4 * MAX_LENGTH;
-        let fits = self.hasher.verify(if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
+        let fits = self.hasher.verify_at(place, if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
         if !fits && let Some((person, directory)) = self.directory_password(name, password, found.as_ref(), &origin.address).await? {
             self.attempts.succeeded(&key, &origin.address).await;
-            self.admit(person.id, &directory, origin).await?;
-            return Ok(person);
+            let rules = self.admit(person.id, &directory, origin).await?;
+            return Ok((person, rules));
         }
         let reason = match &found {
             None => "no such account",
@@ -63,11 +73,11 @@ impl App {
             Some(row) => {
                 self.attempts.succeeded(&key, &origin.address).await;
                 let person = self.open(row.clone()).await?;
-                self.admit(person.id, "password", origin).await?;
+                let rules = self.admit(person.id, "password", origin).await?;
                 if hash.as_deref().is_some_and(is_outdated) {
                     self.upgrade_hash(&person, password).await;
                 }
-                return Ok(person);
+                return Ok((person, rules));
             }
         };
         let object = found.map_or_else(|| "user:unknown".to_owned(), |row| subject(UserId(row.id)));
@@ -128,10 +138,10 @@ impl App {
     /// # Errors
     /// As [`App::verify_password`].
     pub async fn verify_bare(&self, name: &str, secret: &Secret, origin: &Origin) -> Result<Person, Problem> {
-        let person = self.verify_password(name, secret, origin).await?;
+        let (person, rules) = self.prove_password(self.hasher.enter()?, name, secret, origin).await?;
         // Programs that send a password cannot take a second step, and the password alone must not do for it.
-        let needed = least_level(self.policy_for(person.id).await?.second_factor);
-        if needed > Level::One || self.choices(person.id).await?.any() {
+        let needed = least_level(rules.policy.second_factor);
+        if needed > Level::One || self.choices_under(person.id, &rules).await?.any() {
             return Err(Problem::unauthenticated("this account has a second factor: use a personal access token in place of the password"));
         }
         Ok(person)
@@ -169,14 +179,21 @@ impl App {
         self.active(user).await?.ok_or_else(|| Problem::unauthenticated("this account is not active"))
     }
 
-    /// Opens a browser session; the text is the cookie. `evidence`: how the person proved who they are.
+    /// Opens a browser session under the policy that holds for the person; the text is the cookie. `evidence`: how the person proved who
+    /// they are. `device`: the cookie of the browser, which is known from now on; a new one is told to the person.
     ///
     /// # Errors
     /// Unauthenticated when a certificate was revoked since it was shown.
-    pub async fn open_session(&self, person: &Person, origin: &Origin, evidence: &Evidence) -> Result<(Session, String), Problem> {
+    pub async fn open_session(
+        &self,
+        person: &Person,
+        origin: &Origin,
+        evidence: &Evidence,
+        policy: &Effective,
+        device: Option<&str>,
+    ) -> Result<(Session, String), Problem> {
         let amr = evidence.amr.as_str();
         let now = self.now();
-        let policy = self.policy_for(person.id).await?;
         let hours = policy.session_hours.map_or(self.config.session_hours, |h| h.min(self.config.session_hours));
         let secret = fresh(&self.host.env, "gs_");
         let session = Session {
@@ -190,11 +207,26 @@ impl App {
             from_addr: origin.address.clone(),
             user_agent: origin.user_agent.chars().take(200).collect(),
         };
-        sessions::open(self.pool(), &session, &kept(&secret)).await.map_err(fault)?;
+        let device = device.map(kept);
+        // Where a certificate may turn out to be revoked, the browser is known only after that was looked at.
+        let at_once = device.as_deref().filter(|_| evidence.certificates.is_empty());
+        let mut new = sessions::open(self.pool(), &session, &kept(&secret), at_once).await.map_err(fault)?;
         self.tie_to_certificates(person.id, session.id, evidence).await?;
+        if let Some(device) = device.filter(|_| !evidence.certificates.is_empty()) {
+            let noted = links::note_device(self.pool(), person.id, &device, &session.user_agent, &origin.address, now).await;
+            // A failure to do so does not undo the sign-in.
+            new = noted.inspect_err(|error| tracing::warn!(error = %error, "a device could not be remembered")).unwrap_or(false);
+        }
         let actor = subject(person.id);
         let object = format!("session:{}", session.id);
-        self.record(Fact { actor: &actor, action: "session.opened", object: &object, result: "ok", reason: amr, from: &origin.address }).await;
+        let opened = self.record(Fact { actor: &actor, action: "session.opened", object: &object, result: "ok", reason: amr, from: &origin.address });
+        let told = async {
+            if new && let Err(problem) = self.tell_new_device(person, &session.user_agent, origin).await {
+                tracing::warn!(error = problem.chain(), "nobody is told of a new device");
+            }
+        };
+        // Together, so that both facts go into one statement of the record.
+        tokio::join!(opened, told);
         Ok((session, secret))
     }
 
@@ -219,9 +251,12 @@ impl App {
     /// When the database refuses.
     pub async fn session(&self, cookie: &str) -> Result<Option<(Session, Person)>, Problem> {
         let now = self.now();
-        let Some(session) = sessions::find(self.pool(), &kept(cookie), now).await.map_err(fault)? else { return Ok(None) };
-        let Some(person) = self.person(UserId(session.user_id)).await?.filter(|p| p.suspended.is_none()) else { return Ok(None) };
-        let policy = self.policy_for(person.id).await?;
+        let Some(Living { session, user, policies }) = sessions::find(self.pool(), &kept(cookie), now).await.map_err(fault)? else { return Ok(None) };
+        let person = self.open(user).await?;
+        if person.suspended.is_some() {
+            return Ok(None);
+        }
+        let policy = effective(&policies)?;
         // A policy that became stricter holds for the sessions that are open, too.
         let idle = policy.session_idle_minutes.is_some_and(|m| now - session.last_seen_at > Duration::minutes(m.into()));
         let over = policy.session_hours.is_some_and(|h| now - session.created_at > Duration::hours(h.into()));
@@ -230,7 +265,9 @@ impl App {
             sessions::end(self.pool(), person.id, session.id, now).await.map_err(fault)?;
             return Ok(None);
         }
-        sessions::seen(self.pool(), session.id, now).await.map_err(fault)?;
+        if now - session.last_seen_at > sessions::SEEN_EVERY {
+            sessions::seen(self.pool(), session.id, now).await.map_err(fault)?;
+        }
         Ok(Some((session, person)))
     }
 

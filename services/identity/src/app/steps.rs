@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::app::factors::Choices;
 use crate::app::people::Person;
 use crate::app::person_certificates::METHOD;
-use crate::app::policies::least_level;
+use crate::app::policies::{Rules, least_level};
 use crate::app::secrets::SUBJECT;
 use crate::domain::assurance::{Level, level, with_second};
 use crate::error::{fault, unsealed};
@@ -71,6 +71,14 @@ pub enum Due {
     Enrolment,
 }
 
+impl Choices {
+    /// Without what was the first step.
+    fn after(mut self, amr: &str) -> Self {
+        self.certificate &= !amr.split_ascii_whitespace().any(|method| method == METHOD);
+        self
+    }
+}
+
 impl App {
     /// # Errors
     /// When it cannot be sealed.
@@ -96,20 +104,18 @@ impl App {
     /// # Errors
     /// When the database refuses.
     pub async fn choices_after(&self, user: UserId, amr: &str) -> Result<Choices, Problem> {
-        let mut choices = self.choices(user).await?;
-        choices.certificate &= !amr.split_ascii_whitespace().any(|method| method == METHOD);
-        Ok(choices)
+        Ok(self.choices(user).await?.after(amr))
     }
 
     /// # Errors
     /// When the directory cannot be read.
-    pub async fn due_after(&self, user: UserId, amr: &str) -> Result<Due, Problem> {
+    pub async fn due_after(&self, user: UserId, amr: &str, rules: &Rules) -> Result<Due, Problem> {
         let has = level(amr);
-        let needed = least_level(self.policy_for(user).await?.second_factor);
+        let needed = least_level(rules.policy.second_factor);
         if has >= needed.max(Level::Two) {
             return Ok(Due::Nothing);
         }
-        let choices = self.choices_after(user, amr).await?;
+        let choices = self.choices_under(user, rules).await?.after(amr);
         let can = if needed == Level::Phishproof { choices.passkey || choices.certificate } else { choices.any() };
         Ok(match (can, has < needed) {
             (true, _) => Due::SecondStep,

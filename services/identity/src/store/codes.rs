@@ -1,7 +1,7 @@
 //! Authorization codes: used once. A code shown a second time ends what the first use gave (RFC 6749 section 4.1.2).
 
 use gantry_kernel::{OffsetDateTime, Uuid};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, FromRow, PgPool, Row};
 
 #[derive(Clone, Debug)]
 pub struct Code {
@@ -51,8 +51,11 @@ pub async fn insert(pool: &PgPool, hash: &[u8], code: &Code) -> Result<(), sqlx:
 }
 
 pub enum Taken {
-    /// Ours alone: nobody else gets it.
-    First(Box<Code>),
+    /// Ours alone: nobody else gets it. `alive`: its session has not ended.
+    First {
+        code: Box<Code>,
+        alive: bool,
+    },
     /// Was used before.
     Again(Box<Code>),
     Unknown,
@@ -60,10 +63,12 @@ pub enum Taken {
 
 /// Marks the code as used, whatever comes of it, so that two requests at once cannot both have it.
 pub async fn take(pool: &PgPool, hash: &[u8], now: OffsetDateTime) -> Result<Taken, sqlx::Error> {
-    let sql = format!("update codes set used_at = $2 where hash = $1 and used_at is null returning {COLUMNS}");
-    let first: Option<Code> = sqlx::query_as(AssertSqlSafe(sql)).bind(hash).bind(now).fetch_optional(pool).await?;
-    if let Some(code) = first {
-        return Ok(Taken::First(Box::new(code)));
+    let sql = format!(
+        "update codes set used_at = $2 where hash = $1 and used_at is null returning {COLUMNS},
+         exists (select from sessions s where s.id = codes.session_id and s.ended_at is null and s.expires_at > $2) as alive"
+    );
+    if let Some(row) = sqlx::query(AssertSqlSafe(sql)).bind(hash).bind(now).fetch_optional(pool).await? {
+        return Ok(Taken::First { code: Box::new(Code::from_row(&row)?), alive: row.try_get("alive")? });
     }
     let sql = format!("select {COLUMNS} from codes where hash = $1");
     let again: Option<Code> = sqlx::query_as(AssertSqlSafe(sql)).bind(hash).fetch_optional(pool).await?;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use gantry_kernel::{BindingId, OrgId, ProjectId, Uuid};
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::store::entities::{binding, member, org, project, space, user};
 
@@ -11,12 +11,12 @@ pub async fn user(db: &DatabaseConnection, id: Uuid) -> Result<Option<user::Mode
     user::Entity::find_by_id(id).one(db).await
 }
 
-/// By the keyed hash of a user name or an e-mail address. A name wins over somebody's address.
+/// By the keyed hash of a user name or an e-mail address. A name wins over somebody's address. One question whoever it is: a second one
+/// after a first in vain would tell by its time who is there.
 pub async fn user_by_key(db: &DatabaseConnection, key: &str) -> Result<Option<user::Model>, DbErr> {
-    if let Some(found) = user::Entity::find().filter(user::Column::UsernameKey.eq(key)).one(db).await? {
-        return Ok(Some(found));
-    }
-    user::Entity::find().filter(user::Column::EmailKey.eq(key)).one(db).await
+    let either = Condition::any().add(user::Column::UsernameKey.eq(key)).add(user::Column::EmailKey.eq(key));
+    let found = user::Entity::find().filter(either).limit(2).all(db).await?;
+    Ok(found.into_iter().max_by_key(|row| row.username_key == key))
 }
 
 pub async fn users_by_ids(db: &DatabaseConnection, ids: Vec<Uuid>) -> Result<Vec<user::Model>, DbErr> {

@@ -38,14 +38,15 @@ pub async fn device_known(pool: &PgPool, user: Uuid, hash: &[u8]) -> Result<bool
     sqlx::query_scalar("select exists (select from known_devices where user_id = $1 and hash = $2)").bind(user).bind(hash).fetch_one(pool).await
 }
 
-/// Remembers a device. `Some(true)`: it is new, and there were others before.
+/// Remembers a device. Whether it is new, and there were others before.
 pub async fn note_device(pool: &PgPool, user: UserId, hash: &[u8], agent: &str, from: &str, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
-    let others: bool = sqlx::query_scalar("select exists (select from known_devices where user_id = $1)").bind(user.0).fetch_one(pool).await?;
-    let sql = "insert into known_devices (user_id, hash, first_seen_at, last_seen_at, user_agent, from_addr) values ($1, $2, $3, $3, $4, $5)
-               on conflict (user_id, hash) do update set last_seen_at = excluded.last_seen_at, from_addr = excluded.from_addr
-               returning first_seen_at = last_seen_at";
-    let fresh: bool = sqlx::query_scalar(sql).bind(user.0).bind(hash).bind(now).bind(agent).bind(from).fetch_one(pool).await?;
-    Ok(fresh && others)
+    // The question for others sees the table as it was before.
+    let sql = "with noted as (
+                   insert into known_devices (user_id, hash, first_seen_at, last_seen_at, user_agent, from_addr) values ($1, $2, $3, $3, $4, $5)
+                   on conflict (user_id, hash) do update set last_seen_at = excluded.last_seen_at, from_addr = excluded.from_addr
+                   returning first_seen_at = last_seen_at as fresh)
+               select fresh and exists (select from known_devices where user_id = $1) from noted";
+    sqlx::query_scalar(sql).bind(user.0).bind(hash).bind(now).bind(agent).bind(from).fetch_one(pool).await
 }
 
 /// An invitation into an organisation.

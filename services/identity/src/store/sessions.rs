@@ -1,7 +1,9 @@
 //! Browser sessions. The cookie holds a random secret, the table its hash.
 
 use gantry_kernel::{OffsetDateTime, UserId, Uuid};
-use sqlx::PgPool;
+use sqlx::{FromRow, PgPool, Row};
+
+use crate::store::entities::user;
 
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -21,10 +23,20 @@ crate::store::row!(Session { id, user_id, created_at, last_seen_at, auth_time, a
 
 const COLUMNS: &str = "id, user_id, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent";
 
-pub async fn open(pool: &PgPool, session: &Session, secret_hash: &[u8]) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into sessions (id, user_id, secret_hash, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+/// Opens a session and, if `device` names one by its hash, remembers that device, in one statement. Whether the device is new, and there
+/// were others before.
+pub async fn open(pool: &PgPool, session: &Session, secret_hash: &[u8], device: Option<&[u8]>) -> Result<bool, sqlx::Error> {
+    // As `links::note_device`.
+    sqlx::query_scalar(
+        "with opened as (
+            insert into sessions (id, user_id, secret_hash, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)),
+         noted as (
+            insert into known_devices (user_id, hash, first_seen_at, last_seen_at, user_agent, from_addr)
+            select $2, $11, $5, $5, $10, $9 where $11::bytea is not null
+            on conflict (user_id, hash) do update set last_seen_at = excluded.last_seen_at, from_addr = excluded.from_addr
+            returning first_seen_at = last_seen_at as fresh)
+         select coalesce((select fresh from noted), false) and exists (select from known_devices where user_id = $2)",
     )
     .bind(session.id)
     .bind(session.user_id)
@@ -36,15 +48,46 @@ pub async fn open(pool: &PgPool, session: &Session, secret_hash: &[u8]) -> Resul
     .bind(session.expires_at)
     .bind(&session.from_addr)
     .bind(&session.user_agent)
-    .execute(pool)
-    .await?;
-    Ok(())
+    .bind(device)
+    .fetch_one(pool)
+    .await
 }
 
-/// The living session of a cookie.
-pub async fn find(pool: &PgPool, secret_hash: &[u8], now: OffsetDateTime) -> Result<Option<Session>, sqlx::Error> {
-    let sql = format!("select {COLUMNS} from sessions where secret_hash = $1 and ended_at is null and expires_at > $2");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(secret_hash).bind(now).fetch_optional(pool).await
+/// A living session with what decides whether it still counts.
+#[derive(Clone, Debug)]
+pub struct Living {
+    pub session: Session,
+    pub user: user::Model,
+    /// As [`crate::store::policies::for_user`] has them.
+    pub policies: Vec<String>,
+}
+
+/// The living session of a cookie; none, too, when its person is gone. Asked for with every page and every request for a code, so all of
+/// it comes in one answer.
+pub async fn find(pool: &PgPool, secret_hash: &[u8], now: OffsetDateTime) -> Result<Option<Living>, sqlx::Error> {
+    let sql = "select s.id, s.user_id, s.created_at, s.last_seen_at, s.auth_time, s.amr, s.expires_at, s.from_addr, s.user_agent,
+                      u.username_key, u.email_key, u.username, u.email, u.display_name, u.password_hash, u.must_change_password, u.suspended_reason,
+                      u.version, u.created_at as user_created_at,
+                      array(select p.policy from security_policies p
+                            where p.org = $3 or p.org in (select m.org from members m where m.user_id = s.user_id)) as policies
+               from sessions s join users u on u.id = s.user_id
+               where s.secret_hash = $1 and s.ended_at is null and s.expires_at > $2";
+    let Some(row) = sqlx::query(sql).bind(secret_hash).bind(now).bind(Uuid::nil()).fetch_optional(pool).await? else { return Ok(None) };
+    let session = Session::from_row(&row)?;
+    let user = user::Model {
+        id: session.user_id,
+        username_key: row.try_get("username_key")?,
+        email_key: row.try_get("email_key")?,
+        username: row.try_get("username")?,
+        email: row.try_get("email")?,
+        display_name: row.try_get("display_name")?,
+        password_hash: row.try_get("password_hash")?,
+        must_change_password: row.try_get("must_change_password")?,
+        suspended_reason: row.try_get("suspended_reason")?,
+        version: row.try_get("version")?,
+        created_at: row.try_get("user_created_at")?,
+    };
+    Ok(Some(Living { session, user, policies: row.try_get("policies")? }))
 }
 
 /// The living session of an id, if it is this person's.
@@ -58,6 +101,9 @@ pub async fn strengthen(pool: &PgPool, user: UserId, id: Uuid, amr: &str, secret
     let sql = "update sessions set amr = $3, secret_hash = $4 where id = $2 and user_id = $1 and ended_at is null";
     Ok(sqlx::query(sql).bind(user.0).bind(id).bind(amr).bind(secret_hash).execute(pool).await?.rows_affected() > 0)
 }
+
+/// When a session was used last is known to so much: who has just read it need not write.
+pub const SEEN_EVERY: time::Duration = time::Duration::minutes(1);
 
 /// At most once a minute, so that reading stays cheap.
 pub async fn seen(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<(), sqlx::Error> {

@@ -109,6 +109,27 @@ async fn a_code_works_once_and_its_replay_revokes_what_it_gave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_code_whose_session_has_ended_gives_nothing_and_is_spent() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let mut browser = suite.browser();
+    browser.sign_in("ada", PASSWORD).await;
+    let pool = &suite.host.db().pool;
+    sqlx::query("update sessions set last_seen_at = now() - interval '5 minutes'").execute(pool).await.unwrap();
+    let pkce = Pkce::new("a");
+    let code = browser.code(&pkce).await;
+    let seen: bool = sqlx::query_scalar("select bool_and(last_seen_at > now() - interval '1 minute') from sessions").fetch_one(pool).await.unwrap();
+    assert!(seen, "the session was used just now");
+    sqlx::query("update sessions set ended_at = now()").execute(pool).await.unwrap();
+    let (status, error) = suite.exchange(&code, &pkce.verifier).await;
+    assert_eq!((status, error["error"].as_str()), (400, Some("invalid_grant")), "{error}");
+    assert_eq!(error["error_description"], "the session has ended", "{error}");
+    // Nor later, should somebody bring it back.
+    sqlx::query("update sessions set ended_at = null").execute(pool).await.unwrap();
+    assert_eq!(suite.exchange(&code, &pkce.verifier).await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pkce_and_the_redirect_address_cannot_be_bent() {
     let suite = Suite::start().await;
     suite.register("ada").await;

@@ -7,7 +7,7 @@ use gantry_bus::streams::AUDIT;
 use gantry_contract::audit::AuditFact;
 use serde_json::json;
 
-use crate::support::Suite;
+use crate::support::{PASSWORD, Suite};
 
 /// The check that docs/identity.md tells operators.
 const BROKEN: &str =
@@ -71,6 +71,27 @@ async fn the_record_shows_what_was_cut_off_and_tokens_that_were_refreshed() {
     sqlx::query("delete from fact_chain where seq = (select max(seq) from fact_chain)").execute(&db.admin).await.unwrap();
     let (_, cut) = suite.get(&admin, "/api/v1/security-record/verify").await;
     assert_eq!((&cut["whole"], &cut["first_bad"]), (&json!(false), &cut["records"]), "{cut}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_is_on_record_and_so_is_a_device_that_is_new() {
+    let suite = Suite::start().await;
+    let ada = format!("user:{}", suite.register("ada").await);
+    let (mut home, mut office) = (suite.browser(), suite.browser());
+    home.sign_in("ada", PASSWORD).await;
+    home.sign_in("ada", PASSWORD).await;
+    // By name or by address, it is the same person.
+    office.sign_in("ada@example.org", PASSWORD).await;
+    office.sign_in("Ada", PASSWORD).await;
+    let pool = &suite.host.db().pool;
+    let count = async |action: &str| -> i64 {
+        let sql = "select count(*) from fact_chain where actor = $1 and fact ->> 'action' = $2";
+        sqlx::query_scalar(sql).bind(&ada).bind(action).fetch_one(pool).await.unwrap()
+    };
+    assert_eq!(count("session.opened").await, 4);
+    assert_eq!(count("device.new").await, 1, "the first one of all is no news, and one that is known neither");
+    let devices: i64 = sqlx::query_scalar("select count(*) from known_devices").fetch_one(pool).await.unwrap();
+    assert_eq!(devices, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,11 @@ use crate::domain::language::Language;
 /// Who has to enrol now, and how the first step was taken.
 pub(super) async fn who(app: &App, jar: &CookieJar) -> Result<Option<(Person, Evidence)>, Problem> {
     match step::at(app, jar).await? {
-        Some(step::At::Half(person, evidence)) if app.due_after(person.id, &evidence.amr).await? == Due::Enrolment => Ok(Some((person, evidence))),
+        Some(step::At::Half(person, evidence)) => {
+            let rules = app.rules_for(person.id).await?;
+            let due = app.due_after(person.id, &evidence.amr, &rules).await?;
+            Ok((due == Due::Enrolment).then_some((person, evidence)))
+        }
         Some(_) | None => Ok(None),
     }
 }
@@ -81,13 +85,17 @@ async fn opened(
     if codes.is_empty() {
         return step::after_first(app, jar, language, person, origin, evidence, to).await;
     }
-    match app.due_after(person.id, &evidence.amr).await {
+    let rules = match app.rules_for(person.id).await {
+        Ok(rules) => rules,
+        Err(problem) => return step::failed(language, problem),
+    };
+    match app.due_after(person.id, &evidence.amr, &rules).await {
         Ok(Due::Nothing) => {}
         // Not enough yet: the next page of the sign-in follows the codes.
         Ok(Due::SecondStep | Due::Enrolment) => return step::after_first(app, jar, language, person, origin, evidence, to).await,
         Err(problem) => return step::failed(language, problem),
     }
-    match app.open_session(person, origin, evidence).await {
+    match app.open_session(person, origin, evidence, &rules.policy, None).await {
         Ok((_, secret)) => {
             let jar = step::without_step(jar).add(cookie(SESSION_COOKIE, secret));
             (jar, render_scripted(app, language, StatusCode::OK, "codes.html", context! { codes, to => safe_continue(to) }, &[])).into_response()

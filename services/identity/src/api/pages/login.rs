@@ -29,6 +29,14 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
     if !form_fits(&app, &jar, form.get("csrf")) {
         return again(jar, StatusCode::BAD_REQUEST, "expired_form", None).await;
     }
+    // Before anything is asked for, and before a captcha is used up: a flood is sent away for as little as can be.
+    let place = match app.hasher.enter() {
+        Ok(place) => place,
+        Err(problem) => {
+            let (status, error) = explain(&problem);
+            return refused(again(jar, status, error, None).await, problem);
+        }
+    };
     let typed = name.unwrap_or_default();
     if app.wants_captcha(typed, &origin.address).await {
         let text = |field: &str| form.get(field).unwrap_or_default();
@@ -38,18 +46,21 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         }
     }
     let password = Secret::new(form.get("password").unwrap_or_default());
-    let person = match app.verify_password(name.unwrap_or_default(), &password, &origin).await {
-        Ok(person) => person,
+    let (person, rules) = match app.prove_password(place, typed, &password, &origin).await {
+        Ok(proved) => proved,
         Err(problem) => {
             let (status, error) = explain(&problem);
             let captcha = if app.wants_captcha(typed, &origin.address).await { app.new_captcha().await.ok() } else { None };
-            let mut response = again(jar, status, error, captcha).await;
-            super::retry_after(&mut response, &problem);
-            response.extensions_mut().insert(problem);
-            return response;
+            return refused(again(jar, status, error, captcha).await, problem);
         }
     };
-    step::after_first(&app, jar, language, &person, &origin, &Evidence::by("pwd"), to).await
+    step::after_first_under(&app, jar, language, &person, &origin, &Evidence::by("pwd"), &rules, to).await
+}
+
+fn refused(mut page: Response, problem: Problem) -> Response {
+    super::retry_after(&mut page, &problem);
+    page.extensions_mut().insert(problem);
+    page
 }
 
 fn explain(problem: &Problem) -> (StatusCode, &'static str) {

@@ -13,23 +13,43 @@ use super::{
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::people::{Person, subject};
+use crate::app::policies::Rules;
 use crate::app::secrets::fresh;
 use crate::app::signin::Origin;
 use crate::app::steps::{Due, Evidence};
 use crate::domain::assurance::{Level, level};
 use crate::domain::language::Language;
+use crate::domain::policy::Effective;
 use crate::store::sessions::Session;
 
 const STEP_COOKIE: &str = "__Host-gantry_step";
 
 /// Where a person goes whose first step is right: `evidence` says how it was taken. Every way to sign in ends here.
 pub async fn after_first(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, evidence: &Evidence, to: Option<&str>) -> Response {
-    let due = match app.due_after(person.id, &evidence.amr).await {
+    match app.rules_for(person.id).await {
+        Ok(rules) => after_first_under(app, jar, language, person, origin, evidence, &rules, to).await,
+        Err(problem) => failed(language, problem),
+    }
+}
+
+/// The same where the rules were read when the step was judged.
+#[allow(clippy::too_many_arguments, reason = "a request's parts, handed on once")]
+pub(super) async fn after_first_under(
+    app: &App,
+    jar: CookieJar,
+    language: Language,
+    person: &Person,
+    origin: &Origin,
+    evidence: &Evidence,
+    rules: &Rules,
+    to: Option<&str>,
+) -> Response {
+    let due = match app.due_after(person.id, &evidence.amr, rules).await {
         Ok(due) => due,
         Err(problem) => return failed(language, problem),
     };
     let page = match due {
-        Due::Nothing => return open(app, jar, language, person, origin, evidence, to).await,
+        Due::Nothing => return open(app, jar, language, person, origin, evidence, &rules.policy, to).await,
         Due::SecondStep => "/login/second",
         Due::Enrolment => "/login/enrol",
     };
@@ -40,38 +60,40 @@ pub async fn after_first(app: &App, jar: CookieJar, language: Language, person: 
 }
 
 /// Opens the session. Always a new one: one that was planted before the sign-in is worth nothing after it.
-pub async fn open(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, evidence: &Evidence, to: Option<&str>) -> Response {
+#[allow(clippy::too_many_arguments, reason = "a request's parts, handed on once")]
+async fn open(
+    app: &App,
+    jar: CookieJar,
+    language: Language,
+    person: &Person,
+    origin: &Origin,
+    evidence: &Evidence,
+    policy: &Effective,
+    to: Option<&str>,
+) -> Response {
     if let Some(old) = jar.get(SESSION_COOKIE)
         && let Ok(Some((session, owner))) = app.session(old.value()).await
         && let Err(problem) = app.end_session(owner.id, session.id, &subject(owner.id), &origin.address).await
     {
         return failed(language, problem);
     }
-    match app.open_session(person, origin, evidence).await {
-        Ok((_, secret)) => {
-            let jar = remember(app, without_step(jar).add(cookie(SESSION_COOKIE, secret)), person, origin).await;
-            (jar, see_other(safe_continue(to))).into_response()
-        }
+    let (jar, device) = device_of(app, jar);
+    match app.open_session(person, origin, evidence, policy, Some(&device)).await {
+        Ok((_, secret)) => (without_step(jar).add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
         Err(problem) => failed(language, problem),
     }
 }
 
-/// Knows this browser again. A failure to do so does not undo the sign-in.
-async fn remember(app: &App, jar: CookieJar, person: &Person, origin: &Origin) -> CookieJar {
+/// The cookie by which this browser is known again, made if it has none.
+fn device_of(app: &App, jar: CookieJar) -> (CookieJar, String) {
     let known = jar.get(DEVICE_COOKIE).map(|c| c.value().to_owned()).filter(|v| v.len() >= 32 && v.len() <= 100);
-    let (jar, device) = match known {
-        Some(device) => (jar, device),
-        None => {
-            let device = fresh(&app.host.env, "gd_");
-            let mut kept = cookie(DEVICE_COOKIE, device.clone());
-            kept.set_max_age(time::Duration::days(400));
-            (jar.add(kept), device)
-        }
-    };
-    if let Err(problem) = app.note_device(person, &device, origin).await {
-        tracing::warn!(error = problem.chain(), "a device could not be remembered");
+    if let Some(device) = known {
+        return (jar, device);
     }
-    jar
+    let device = fresh(&app.host.env, "gd_");
+    let mut kept = cookie(DEVICE_COOKIE, device.clone());
+    kept.set_max_age(time::Duration::days(400));
+    (jar.add(kept), device)
 }
 
 pub(super) fn without_step(jar: CookieJar) -> CookieJar {
