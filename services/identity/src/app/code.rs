@@ -8,12 +8,12 @@ use crate::app::App;
 use crate::app::clients::{Client, Grant};
 use crate::app::context::Fact;
 use crate::app::issue::{Source, Tokens};
-use crate::app::people::subject;
+use crate::app::people::{Person, subject};
 use crate::app::secrets::{fresh, kept};
 use crate::app::signin::Origin;
 use crate::domain::pkce;
 use crate::error::{OAuthError, fault};
-use crate::store::codes::{self, Code, Taken};
+use crate::store::codes::{self, Code, First, Taken};
 use crate::store::refresh::{self, Family};
 
 /// What a client shows for a code.
@@ -31,8 +31,8 @@ impl App {
     pub async fn exchange_code(&self, client: &Client, shown: CodeShown<'_>, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
         let CodeShown { code, redirect_uri, verifier } = shown;
         let now = self.now();
-        let (row, alive) = match codes::take(self.pool(), &kept(code), now).await.map_err(fault)? {
-            Taken::First { code, alive } => (code, alive),
+        let First { code: row, alive, user } = match codes::take(self.pool(), &kept(code), now).await.map_err(fault)? {
+            Taken::First(first) => *first,
             Taken::Unknown => return Err(OAuthError::invalid_grant("the code is not known")),
             Taken::Again(row) => {
                 refresh::forestall(self.pool(), &self.family(client, &row, now), "code replayed", now).await.map_err(fault)?;
@@ -61,8 +61,9 @@ impl App {
         if !alive {
             return Err(OAuthError::invalid_grant("the session has ended"));
         }
+        let person = self.if_active(user).await?;
         let family = self.family(client, &row, now);
-        let tokens = self.start_family(client, family, row.nonce.as_deref(), bound).await?;
+        let tokens = self.start_family(client, &person, family, row.nonce.as_deref(), bound).await?;
         let (actor, object) = (subject(UserId(row.user_id)), format!("client:{}", client.id));
         self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "authorization_code", from: &origin.address }).await;
         Ok(tokens)
@@ -85,12 +86,18 @@ impl App {
         }
     }
 
-    /// Begins a family of tokens and issues the first ones.
-    pub(crate) async fn start_family(&self, client: &Client, family: Family, nonce: Option<&str>, bound: Option<Value>) -> Result<Tokens, OAuthError> {
+    /// Begins a family of tokens of a person who is active, and issues the first ones.
+    pub(crate) async fn start_family(
+        &self,
+        client: &Client,
+        person: &Person,
+        family: Family,
+        nonce: Option<&str>,
+        bound: Option<Value>,
+    ) -> Result<Tokens, OAuthError> {
         // Nothing else protects the refresh token of a client without credentials (RFC 9449 section 5).
         let cnf = bound.as_ref().filter(|_| client.is_public()).map(Value::to_string);
         let family = Family { cnf, ..family };
-        let person = self.active_person(UserId(family.user_id)).await?;
         let refresh_token = client.may(Grant::RefreshToken).then(|| fresh(&self.host.env, "gr_"));
         let hash = refresh_token.as_deref().map(kept);
         let idle_until = self.now() + self.refresh_idle(client);
@@ -99,7 +106,7 @@ impl App {
             return Err(OAuthError::invalid_grant("the code was used twice; what it gave is revoked"));
         }
         let source = Source { cnf: bound, ..source_of(&family) };
-        Ok(self.issue(client, &person, &source, nonce, refresh_token).await?)
+        Ok(self.issue(client, person, &source, nonce, refresh_token).await?)
     }
 
     pub(crate) fn refresh_life(&self, client: &Client) -> Duration {

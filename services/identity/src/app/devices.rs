@@ -142,7 +142,8 @@ impl App {
             claims: "{}".into(),
             cnf: None,
         };
-        let tokens = self.start_family(client, family, None, bound).await?;
+        let person = self.active_person(UserId(user_id)).await?;
+        let tokens = self.start_family(client, &person, family, None, bound).await?;
         let (actor, object) = (subject(UserId(user_id)), format!("client:{}", client.id));
         self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "device_code", from: &origin.address }).await;
         Ok(tokens)

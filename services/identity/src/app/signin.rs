@@ -17,6 +17,7 @@ use crate::domain::policy::Effective;
 use crate::domain::token_scope;
 use crate::domain::user::Command;
 use crate::error::{fault, refused, unsealed};
+use crate::store::entities::user;
 use crate::store::sessions::{self, Living, Session};
 use crate::store::{directory, links, personal};
 
@@ -176,7 +177,19 @@ impl App {
     /// # Errors
     /// Unauthenticated, or as [`App::active`].
     pub async fn active_person(&self, user: UserId) -> Result<Person, Problem> {
-        self.active(user).await?.ok_or_else(|| Problem::unauthenticated("this account is not active"))
+        self.if_active(directory::user(self.orm(), user.0).await.map_err(fault)?).await
+    }
+
+    /// The same of a row that was read along with something else.
+    ///
+    /// # Errors
+    /// Unauthenticated.
+    pub async fn if_active(&self, row: Option<user::Model>) -> Result<Person, Problem> {
+        let person = match row {
+            Some(row) => Some(self.open(row).await?),
+            None => None,
+        };
+        person.filter(|p| p.suspended.is_none()).ok_or_else(|| Problem::unauthenticated("this account is not active"))
     }
 
     /// Opens a browser session under the policy that holds for the person; the text is the cookie. `evidence`: how the person proved who

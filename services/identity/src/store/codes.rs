@@ -3,6 +3,9 @@
 use gantry_kernel::{OffsetDateTime, Uuid};
 use sqlx::{AssertSqlSafe, FromRow, PgPool, Row};
 
+use crate::store::directory::{ALONG, user_along};
+use crate::store::entities::user;
+
 #[derive(Clone, Debug)]
 pub struct Code {
     /// The family of refresh tokens that the exchange will start.
@@ -50,12 +53,18 @@ pub async fn insert(pool: &PgPool, hash: &[u8], code: &Code) -> Result<(), sqlx:
     Ok(())
 }
 
+/// A code with what decides whether it counts.
+pub struct First {
+    pub code: Code,
+    /// Its session has not ended.
+    pub alive: bool,
+    /// Its person, if there still is one.
+    pub user: Option<user::Model>,
+}
+
 pub enum Taken {
-    /// Ours alone: nobody else gets it. `alive`: its session has not ended.
-    First {
-        code: Box<Code>,
-        alive: bool,
-    },
+    /// Ours alone: nobody else gets it.
+    First(Box<First>),
     /// Was used before.
     Again(Box<Code>),
     Unknown,
@@ -64,11 +73,14 @@ pub enum Taken {
 /// Marks the code as used, whatever comes of it, so that two requests at once cannot both have it.
 pub async fn take(pool: &PgPool, hash: &[u8], now: OffsetDateTime) -> Result<Taken, sqlx::Error> {
     let sql = format!(
-        "update codes set used_at = $2 where hash = $1 and used_at is null returning {COLUMNS},
-         exists (select from sessions s where s.id = codes.session_id and s.ended_at is null and s.expires_at > $2) as alive"
+        "with taken as (
+            update codes set used_at = $2 where hash = $1 and used_at is null
+            returning {COLUMNS}, exists (select from sessions s where s.id = codes.session_id and s.ended_at is null and s.expires_at > $2) as alive)
+         select taken.*, {ALONG} from taken left join users u on u.id = taken.user_id"
     );
     if let Some(row) = sqlx::query(AssertSqlSafe(sql)).bind(hash).bind(now).fetch_optional(pool).await? {
-        return Ok(Taken::First { code: Box::new(Code::from_row(&row)?), alive: row.try_get("alive")? });
+        let first = First { code: Code::from_row(&row)?, alive: row.try_get("alive")?, user: user_along(&row)? };
+        return Ok(Taken::First(Box::new(first)));
     }
     let sql = format!("select {COLUMNS} from codes where hash = $1");
     let again: Option<Code> = sqlx::query_as(AssertSqlSafe(sql)).bind(hash).fetch_optional(pool).await?;

@@ -4,11 +4,35 @@ use std::collections::HashSet;
 
 use gantry_kernel::{BindingId, OrgId, ProjectId, Uuid};
 use sea_orm::{ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use crate::store::entities::{binding, member, org, project, space, user};
 
 pub async fn user(db: &DatabaseConnection, id: Uuid) -> Result<Option<user::Model>, DbErr> {
     user::Entity::find_by_id(id).one(db).await
+}
+
+/// A person's columns for statements that read them along with something else, from `users u`; see [`user_along`].
+pub const ALONG: &str = "u.id as along_id, u.username_key, u.email_key, u.username, u.email, u.display_name, u.password_hash, u.must_change_password,
+    u.suspended_reason, u.version, u.created_at as along_created_at";
+
+/// The person of a row with the columns [`ALONG`]; none where an outer join found nobody.
+pub fn user_along(row: &PgRow) -> Result<Option<user::Model>, sqlx::Error> {
+    let Some(id) = row.try_get::<Option<Uuid>, _>("along_id")? else { return Ok(None) };
+    Ok(Some(user::Model {
+        id,
+        username_key: row.try_get("username_key")?,
+        email_key: row.try_get("email_key")?,
+        username: row.try_get("username")?,
+        email: row.try_get("email")?,
+        display_name: row.try_get("display_name")?,
+        password_hash: row.try_get("password_hash")?,
+        must_change_password: row.try_get("must_change_password")?,
+        suspended_reason: row.try_get("suspended_reason")?,
+        version: row.try_get("version")?,
+        created_at: row.try_get("along_created_at")?,
+    }))
 }
 
 /// By the keyed hash of a user name or an e-mail address. A name wins over somebody's address. One question whoever it is: a second one

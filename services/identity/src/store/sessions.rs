@@ -3,6 +3,7 @@
 use gantry_kernel::{OffsetDateTime, UserId, Uuid};
 use sqlx::{FromRow, PgPool, Row};
 
+use crate::store::directory::{ALONG, user_along};
 use crate::store::entities::user;
 
 #[derive(Clone, Debug)]
@@ -65,29 +66,17 @@ pub struct Living {
 /// The living session of a cookie; none, too, when its person is gone. Asked for with every page and every request for a code, so all of
 /// it comes in one answer.
 pub async fn find(pool: &PgPool, secret_hash: &[u8], now: OffsetDateTime) -> Result<Option<Living>, sqlx::Error> {
-    let sql = "select s.id, s.user_id, s.created_at, s.last_seen_at, s.auth_time, s.amr, s.expires_at, s.from_addr, s.user_agent,
-                      u.username_key, u.email_key, u.username, u.email, u.display_name, u.password_hash, u.must_change_password, u.suspended_reason,
-                      u.version, u.created_at as user_created_at,
-                      array(select p.policy from security_policies p
-                            where p.org = $3 or p.org in (select m.org from members m where m.user_id = s.user_id)) as policies
-               from sessions s join users u on u.id = s.user_id
-               where s.secret_hash = $1 and s.ended_at is null and s.expires_at > $2";
-    let Some(row) = sqlx::query(sql).bind(secret_hash).bind(now).bind(Uuid::nil()).fetch_optional(pool).await? else { return Ok(None) };
-    let session = Session::from_row(&row)?;
-    let user = user::Model {
-        id: session.user_id,
-        username_key: row.try_get("username_key")?,
-        email_key: row.try_get("email_key")?,
-        username: row.try_get("username")?,
-        email: row.try_get("email")?,
-        display_name: row.try_get("display_name")?,
-        password_hash: row.try_get("password_hash")?,
-        must_change_password: row.try_get("must_change_password")?,
-        suspended_reason: row.try_get("suspended_reason")?,
-        version: row.try_get("version")?,
-        created_at: row.try_get("user_created_at")?,
-    };
-    Ok(Some(Living { session, user, policies: row.try_get("policies")? }))
+    let sql = format!(
+        "select s.id, s.user_id, s.created_at, s.last_seen_at, s.auth_time, s.amr, s.expires_at, s.from_addr, s.user_agent, {ALONG},
+                array(select p.policy from security_policies p
+                      where p.org = $3 or p.org in (select m.org from members m where m.user_id = s.user_id)) as policies
+         from sessions s join users u on u.id = s.user_id
+         where s.secret_hash = $1 and s.ended_at is null and s.expires_at > $2"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(secret_hash).bind(now).bind(Uuid::nil()).fetch_optional(pool).await?;
+    let Some(row) = row else { return Ok(None) };
+    let Some(user) = user_along(&row)? else { return Ok(None) };
+    Ok(Some(Living { session: Session::from_row(&row)?, user, policies: row.try_get("policies")? }))
 }
 
 /// The living session of an id, if it is this person's.
