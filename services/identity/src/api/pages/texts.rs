@@ -121,7 +121,7 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("terms", "Terms", "使用条款"),
 ];
 
-/// The same for templates. Made once: a page has use for a few dozen of some hundred texts.
+/// All texts by their keys, for templates. Made once: a page has use for a few dozen of some hundred.
 pub fn value(language: Language) -> Value {
     static ENGLISH: LazyLock<Value> = LazyLock::new(|| Value::from_serialize(of(Language::English)));
     static CHINESE: LazyLock<Value> = LazyLock::new(|| Value::from_serialize(of(Language::Chinese)));
