@@ -23,7 +23,7 @@ impl Reconciler {
     pub(super) async fn members(&mut self) -> anyhow::Result<()> {
         let views = self.s.agents.snapshot();
         let rows = self.nodes().await?;
-        let known: HashMap<&str, &store::node::Model> = rows.iter().map(|r| (r.name.as_str(), r)).collect();
+        let known: HashMap<&str, &store::node::Model> = rows.iter().map(|r| (r.name.as_str(), &**r)).collect();
         let timeout = self.s.config.node_timeout();
         let leading_for = self.s.agents.awake().saturating_sub(self.leading);
         let mut events = Vec::new();
@@ -59,7 +59,7 @@ impl Reconciler {
                 lost.push(node);
             }
         }
-        let mut writes = Vec::new();
+        let (mut writes, mut concerned) = (Vec::new(), Vec::new());
         for event in &events {
             let node = match event {
                 NodeEvent::Lost { node } | NodeEvent::Joined { node, .. } => {
@@ -77,6 +77,7 @@ impl Reconciler {
                 | NodeEvent::SettingsChanged { node, .. } => node,
             };
             writes.push(StreamWrite { stream: StreamId::of::<NodeEvent>(node), expected: None, events: vec![event.encode()] });
+            concerned.push(node);
         }
         if !writes.is_empty() {
             let mut position = 0;
@@ -85,7 +86,7 @@ impl Reconciler {
                 position = self.s.host.log().append(append).await?.position;
             }
             self.settle(position).await?;
-            self.rows.nodes_changed();
+            concerned.iter().for_each(|node| self.rows.node_changed(node.as_str()));
         }
         // What was placed in the moment of a removal goes with the node.
         lost.extend(removed.iter().filter_map(|name| Name::parse(name).ok()));

@@ -179,7 +179,7 @@ impl Reconciler {
         }
         let mut evicting: HashMap<&str, Evicting> = HashMap::new();
         for (row, described) in rows.iter().zip(described.iter()) {
-            let Some(Described { name, facts, settings, unknown }) = described else { continue };
+            let Some(Described { name, facts, settings, unknown }) = described.as_deref() else { continue };
             // Of whom not all is known gets nothing new, as if it was cordoned, and nothing has to leave it.
             let closed = row.cordoned || *unknown;
             let mut node = placement::node(name, facts, settings, &policy, world.present.contains(&row.name), closed);
