@@ -9,7 +9,7 @@ use gantry_es::Meta;
 use gantry_es_pg::{ExecuteError, Expect, Options};
 use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
 
-use super::place::Steps;
+use super::place::{Steps, free_number};
 use super::reconcile::Reconciler;
 use super::rollout::{Exchange, Verdict, without_exchange};
 use super::together::{Ahead, Look, Planned};
@@ -195,13 +195,16 @@ impl Reconciler {
             steps.pending.entry(name.to_string()).or_insert_with(|| Pending::because(plan.held, reason));
         }
         let before = steps.events.len();
+        // Kept beside: to look through all that was placed for each of a thousand would take a thousand times as long.
+        let mut taken = steps.taken(name, all);
         for action in plan.actions {
             match action {
                 Action::Stop { instance } => steps.events.push(InstanceEvent::Stopping { instance, app }),
                 Action::Place { index } => {
                     if let Some(workload) = goal.workloads.get(name) {
-                        let index = if workload.kind == WorkloadKind::Stateless { steps.free_number(name, index, all) } else { index };
+                        let index = if workload.kind == WorkloadKind::Stateless { free_number(index, &taken) } else { index };
                         self.place(subject, name, workload, index, world, steps).await;
+                        taken.extend(steps.last_number(name));
                     }
                 }
             }
