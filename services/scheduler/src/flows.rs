@@ -2,6 +2,7 @@
 
 mod advance;
 mod ahead;
+mod alike;
 pub mod cluster_logs;
 pub mod cluster_usage;
 mod cut;
