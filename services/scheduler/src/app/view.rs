@@ -207,10 +207,10 @@ pub async fn see_standing(s: &Scheduler, row: store::app::Model, alive: Vec<stor
     needed.sort_unstable();
     needed.dedup();
     for revision in needed {
-        let Some(found) = store::revision(s.orm(), app, revision).await.map_err(database)? else { continue };
         // The outline is enough to look at, and needs no key.
-        match stored::read(&found.model) {
-            Ok(stored) => drop(models.insert(revision.unsigned_abs(), Arc::new(stored.outline))),
+        let Some(found) = s.models.outline(s.orm(), app, revision.unsigned_abs()).await.map_err(database)? else { continue };
+        match found {
+            Ok(outline) => drop(models.insert(revision.unsigned_abs(), outline)),
             Err(error) => {
                 s.unreadable.tell("revision", format_args!("{app}/{revision}"), &error, "its application is left as it is");
                 unreadable = Some(format!(
