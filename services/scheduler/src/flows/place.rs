@@ -329,3 +329,54 @@ impl Reconciler {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(name: &str, index: u32) -> InstanceEvent {
+        let uuid = gantry_kernel::Uuid::nil();
+        InstanceEvent::Placed {
+            instance: InstanceId(uuid),
+            app: AppId(uuid),
+            org: OrgId(uuid),
+            project: ProjectId(uuid),
+            space: SpaceId(uuid),
+            workload: Name::parse(name).unwrap(),
+            index,
+            revision: 1,
+            node: Name::parse("a").unwrap(),
+            cpu_millis: 0,
+            memory_bytes: 0,
+            storage_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_kept_beside_are_those_that_a_search_through_all_finds() {
+        let name = Name::parse("web").unwrap();
+        let standing = |index: u32| release::Instance {
+            id: InstanceId(gantry_kernel::Uuid::nil()),
+            index,
+            current: true,
+            available: true,
+            stopping: false,
+            displaced: false,
+        };
+        let all = [0, 2, 5].map(standing);
+        let mut steps = Steps { events: vec![placed("web", 1), placed("db", 3)], ..Steps::default() };
+        let mut taken = steps.taken(&name, &all);
+        assert_eq!(steps.last_number(&name), None, "the last one is another workload's");
+        for wanted in [0, 3, 3, 1, 7, 4] {
+            let searched = (wanted..).find(|n| {
+                let is_placed = steps.events.iter().any(|e| matches!(e, InstanceEvent::Placed { workload, index, .. } if *workload == name && index == n));
+                !is_placed && !all.iter().any(|i| i.index == *n)
+            });
+            let found = free_number(wanted, &taken);
+            assert_eq!(Some(found), searched);
+            steps.events.push(placed("web", found));
+            taken.extend(steps.last_number(&name));
+        }
+        assert_eq!(taken, (0..10).collect::<HashSet<u32>>());
+    }
+}
