@@ -17,6 +17,7 @@ mod on_cluster;
 mod place;
 mod push;
 pub mod reconcile;
+mod reserved;
 mod rollout;
 mod rows;
 mod runs;

@@ -30,7 +30,7 @@ const CALM: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Events of the log.
 const READ_AT_ONCE: i64 = 1_000;
-/// In a round with many applications nodes hear of the first ones after this time at the latest.
+/// In a round with many applications nodes hear of the first ones after this time, see [`untold`].
 const UNTOLD: Duration = Duration::from_millis(300);
 /// To tell all nodes takes this part of such a round at most, one in so many: each is told its whole state, also of the instances that it
 /// is told of a moment later.

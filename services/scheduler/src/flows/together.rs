@@ -150,6 +150,9 @@ impl Reconciler {
             }
             return;
         }
+        let whole = |written: &Written| written.rest.is_ok();
+        let to_finish: Vec<&Planned> = all.iter().filter(|(.., written)| written.as_ref().is_ok_and(whole)).map(|(one, ..)| one).collect();
+        self.keep_all_reserved(&to_finish, world).await;
         for (one, ids, written) in all {
             let app = one.app();
             let looked = match written {
