@@ -28,14 +28,13 @@ async fn ask(s: Scheduler, of: Reserving) -> (Reserving, Result<(), Problem>) {
 }
 
 impl Reconciler {
-    /// Repeats at billing what this application holds, when that has changed. Always true.
-    pub(super) async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, world: &World) -> bool {
+    /// Repeats at billing what this application holds, when that has changed. Billing being away must not keep what was accepted from
+    /// running, so it is told at the next look then.
+    pub(super) async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, world: &World) {
         if let Some(reserving) = self.to_reserve(subject, goal, exchange, world) {
             let (reserving, answer) = ask(self.s.clone(), reserving).await;
             self.note_reserved(reserving, answer);
         }
-        // Billing being away must not keep what was accepted from running.
-        true
     }
 
     /// The same of several at once.
