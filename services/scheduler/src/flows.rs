@@ -2,6 +2,7 @@
 
 mod advance;
 mod ahead;
+mod alike;
 pub mod cluster_logs;
 pub mod cluster_usage;
 mod cut;
@@ -16,6 +17,7 @@ mod on_cluster;
 mod place;
 mod push;
 pub mod reconcile;
+mod reserved;
 mod rollout;
 mod rows;
 mod runs;

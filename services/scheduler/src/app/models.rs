@@ -1,4 +1,4 @@
-//! Models of revisions, opened once: a revision never changes.
+//! Models of revisions, read and opened once: a revision never changes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,34 +6,68 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use gantry_host::{AsProblem, Host};
 use gantry_kernel::{AppId, Problem};
+use sea_orm::{DatabaseConnection, DbErr};
 use serde_json::Value;
 
 use crate::domain::app::Refusal;
 use crate::domain::model::Model;
-use crate::domain::stored::{self, Stored};
+use crate::domain::stored::{self, Stored, Unreadable};
 use crate::store;
 
 const KEPT: usize = 2_000;
 
 #[derive(Default)]
-pub struct Models(Mutex<BTreeMap<(AppId, u64), Arc<Model>>>);
+pub struct Models {
+    whole: Kept,
+    outlines: Kept,
+}
+
+#[derive(Default)]
+struct Kept(Mutex<BTreeMap<(AppId, u64), Arc<Model>>>);
+
+impl Kept {
+    fn get(&self, app: AppId, revision: u64) -> Option<Arc<Model>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(app, revision)).cloned()
+    }
+
+    fn put(&self, app: AppId, revision: u64, model: &Arc<Model>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert((app, revision), Arc::clone(model));
+    }
+}
 
 impl Models {
     /// # Errors
     /// When there is no such revision, or its key was erased.
     pub async fn get(&self, host: &Host, app: AppId, revision: u64) -> anyhow::Result<Arc<Model>> {
-        if let Some(model) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(app, revision)) {
-            return Ok(model.clone());
+        if let Some(model) = self.whole.get(app, revision) {
+            return Ok(model);
         }
         let number = i64::try_from(revision)?;
         let row = store::revision(&host.db().orm, app, number).await?.with_context(|| format!("application {app} has no revision {revision}"))?;
         let model = Arc::new(open(host, app, &row.model).await?);
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= KEPT {
-            kept.clear();
-        }
-        kept.insert((app, revision), model.clone());
+        self.whole.put(app, revision, &model);
         Ok(model)
+    }
+
+    /// Without the values of variables and the contents of files, for which no key is needed; `None`: there is no such revision. One that
+    /// cannot be read is read anew each time, so that whoever looks at it says so.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn outline(&self, db: &DatabaseConnection, app: AppId, revision: u64) -> Result<Option<Result<Arc<Model>, Unreadable>>, DbErr> {
+        if let Some(outline) = self.outlines.get(app, revision) {
+            return Ok(Some(Ok(outline)));
+        }
+        let Some(row) = store::revision(db, app, i64::try_from(revision).unwrap_or(i64::MAX)).await? else { return Ok(None) };
+        let outline = stored::read(&row.model).map(|stored| Arc::new(stored.outline));
+        if let Ok(outline) = &outline {
+            self.outlines.put(app, revision, outline);
+        }
+        Ok(Some(outline))
     }
 }
 

@@ -249,13 +249,13 @@ async fn holding(s: &Scheduler, claims: &Claims) -> Result<BTreeMap<Ipv4Addr, Na
         })
     };
     let views: Vec<AppView> = serving().filter_map(view).collect();
-    let nodes = candidates(&store::nodes(s.orm()).await.map_err(database)?);
+    let nodes = candidates(store::nodes(s.orm()).await.map_err(database)?.iter());
     Ok(holders(&views, &nodes, &view::reports(s)))
 }
 
 /// The nodes that can have addresses. Those that are not heard from yet count until they are lost: after a start of this process no address
 /// is to move to whoever comes back first.
-pub fn candidates(rows: &[store::node::Model]) -> Vec<Candidate> {
+pub fn candidates<'a>(rows: impl Iterator<Item = &'a store::node::Model>) -> Vec<Candidate> {
     let candidate = |row: &store::node::Model| Some(Candidate { name: Name::parse(&row.name).ok()?, draining: row.draining });
-    rows.iter().filter(|row| !row.lost).filter_map(candidate).collect()
+    rows.filter(|row| !row.lost).filter_map(candidate).collect()
 }

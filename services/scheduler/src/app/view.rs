@@ -192,25 +192,25 @@ pub fn reports(s: &Scheduler) -> Reports {
 /// When the database refuses.
 pub async fn see(s: &Scheduler, row: store::app::Model, reports: &Reports) -> Result<Seeing, Problem> {
     let alive = store::alive(s.orm(), AppId(row.id)).await.map_err(database)?;
-    see_standing(s, row, alive, reports).await
+    let pending = store::load_pending(s.orm(), AppId(row.id)).await.map_err(database)?;
+    Ok(Seeing { pending, ..see_standing(s, row, alive, reports).await? })
 }
 
-/// The same with the instances that have not ended, by workload and number.
+/// The same with the instances that have not ended, by workload and number, and without what they wait for.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn see_standing(s: &Scheduler, row: store::app::Model, alive: Vec<store::instance::Model>, reports: &Reports) -> Result<Seeing, Problem> {
     let app = AppId(row.id);
-    let pending = store::load_pending(s.orm(), app).await.map_err(database)?;
     let (mut models, mut unreadable) = (BTreeMap::new(), None);
     let mut needed: Vec<i64> = alive.iter().map(|i| i.revision).chain([row.current]).chain(row.release_from).collect();
     needed.sort_unstable();
     needed.dedup();
     for revision in needed {
-        let Some(found) = store::revision(s.orm(), app, revision).await.map_err(database)? else { continue };
         // The outline is enough to look at, and needs no key.
-        match stored::read(&found.model) {
-            Ok(stored) => drop(models.insert(revision.unsigned_abs(), Arc::new(stored.outline))),
+        let Some(found) = s.models.outline(s.orm(), app, revision.unsigned_abs()).await.map_err(database)? else { continue };
+        match found {
+            Ok(outline) => drop(models.insert(revision.unsigned_abs(), outline)),
             Err(error) => {
                 s.unreadable.tell("revision", format_args!("{app}/{revision}"), &error, "its application is left as it is");
                 unreadable = Some(format!(
@@ -232,7 +232,7 @@ pub async fn see_standing(s: &Scheduler, row: store::app::Model, alive: Vec<stor
         instances: alive.iter().filter_map(standing).collect(),
         traffic: rollout::traffic(&row, &outline),
     };
-    Ok(Seeing { row, view, alive, pending, reports: reports.clone(), outline, now: s.host.env.now(), unreadable })
+    Ok(Seeing { row, view, alive, pending: BTreeMap::new(), reports: reports.clone(), outline, now: s.host.env.now(), unreadable })
 }
 
 /// A row as the pure functions want it.

@@ -2,6 +2,7 @@
 //! after every change, it always gives the next steps and needs no memory. Of a blue-green or canary release (`rollout`) each
 //! of the two sets is kept by it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use gantry_kernel::InstanceId;
@@ -44,6 +45,16 @@ pub enum Action {
     Stop { instance: InstanceId },
 }
 
+impl Action {
+    /// Whom it stops.
+    fn stops(&self) -> Option<InstanceId> {
+        match self {
+            Self::Stop { instance } => Some(*instance),
+            Self::Place { .. } => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub actions: Vec<Action>,
@@ -64,9 +75,9 @@ pub fn plan(wanted: &Wanted, instances: &[Instance]) -> Plan {
         WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global | WorkloadKind::CronJob => wanted.count,
     };
     let (mut actions, held) = stops(wanted, target, &current, &old);
-    let stopped = |i: &Instance, actions: &[Action]| actions.contains(&Action::Stop { instance: i.id });
+    let stopped: HashSet<InstanceId> = actions.iter().filter_map(Action::stops).collect();
     let placed = if wanted.hold { Vec::new() } else { places(wanted, target, instances, &current, &old) };
-    let kept: Vec<_> = alive.iter().filter(|i| !stopped(i, &actions)).collect();
+    let kept: Vec<_> = alive.iter().filter(|i| !stopped.contains(&i.id)).collect();
     let settled = actions.is_empty() && placed.is_empty() && old.is_empty() && count(&current) == target && {
         wanted.kind == WorkloadKind::Job && target == 0 || wanted.kind != WorkloadKind::Job && kept.iter().all(|i| i.available)
     };
@@ -152,7 +163,7 @@ fn places(wanted: &Wanted, target: u32, instances: &[Instance], current: &[&Inst
     let standing = count(current) + count(old) + u32::try_from(going).unwrap_or(u32::MAX);
     let mut free = ceiling.saturating_sub(standing).min(missing);
     // Numbers of instances that still exist in any way are taken.
-    let taken = |index: u32| instances.iter().any(|i| i.index == index);
+    let taken: HashSet<u32> = instances.iter().map(|i| i.index).collect();
     let mut out = Vec::new();
     let mut index = 0;
     while free > 0 {
@@ -169,7 +180,7 @@ fn places(wanted: &Wanted, target: u32, instances: &[Instance], current: &[&Inst
                     break;
                 }
             }
-        } else if !taken(index) {
+        } else if !taken.contains(&index) {
             out.push(index);
             free -= 1;
         }

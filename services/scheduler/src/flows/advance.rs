@@ -7,9 +7,9 @@ use std::time::Duration;
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
 use gantry_es_pg::{ExecuteError, Expect, Options};
-use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
+use gantry_kernel::{AppId, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
 
-use super::place::Steps;
+use super::place::{Steps, free_number};
 use super::reconcile::Reconciler;
 use super::rollout::{Exchange, Verdict, without_exchange};
 use super::together::{Ahead, Look, Planned};
@@ -18,7 +18,7 @@ use crate::adapters::quotas;
 use crate::app::change::scaled;
 use crate::app::{Scheduler, addresses, standing, view};
 use crate::domain::app::Command;
-use crate::domain::model::{Condition, Demand, Model, Update, Workload, WorkloadKind};
+use crate::domain::model::{Condition, Model, Update, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::placement;
 use crate::domain::release::{self, Action, Wanted};
@@ -145,7 +145,6 @@ impl Reconciler {
         let Planned { subject, goal, exchange, gone, settled, steps } = planned;
         let app = subject.view.id;
         let meta = Meta::system().tenant(OrgId(subject.row.org));
-        let reserved = self.keep_reserved(&subject, &goal, exchange.as_ref(), world).await;
         let (mut ended, mut rests) = (true, false);
         if let Some(exchange) = &exchange {
             ended = self.step_on(exchange, &subject, &goal, world, meta.clone()).await?;
@@ -158,7 +157,7 @@ impl Reconciler {
         if settled && ended {
             self.leave_clusters(app, SpaceId(subject.row.space), None);
         }
-        let calm = settled && reserved && (ended || rests);
+        let calm = settled && (ended || rests);
         if gone && calm {
             self.forget_app(app);
         }
@@ -195,13 +194,16 @@ impl Reconciler {
             steps.pending.entry(name.to_string()).or_insert_with(|| Pending::because(plan.held, reason));
         }
         let before = steps.events.len();
+        // Kept beside: to look through all that was placed for each of a thousand would take a thousand times as long.
+        let mut taken = steps.taken(name, all);
         for action in plan.actions {
             match action {
                 Action::Stop { instance } => steps.events.push(InstanceEvent::Stopping { instance, app }),
                 Action::Place { index } => {
                     if let Some(workload) = goal.workloads.get(name) {
-                        let index = if workload.kind == WorkloadKind::Stateless { steps.free_number(name, index, all) } else { index };
+                        let index = if workload.kind == WorkloadKind::Stateless { free_number(index, &taken) } else { index };
                         self.place(subject, name, workload, index, world, steps).await;
+                        taken.extend(steps.last_number(name));
                     }
                 }
             }
@@ -355,28 +357,6 @@ impl Reconciler {
         let progress = subject.row.release_at.into_iter().chain(subject.row.release_step_at).chain(came_up).chain(goes_on);
         let last = progress.max().unwrap_or(self.since).max(self.since);
         Duration::try_from(self.s.host.env.now() - last).unwrap_or_default()
-    }
-
-    /// Repeats at billing what this application holds, when that has changed. False: billing could not be asked.
-    pub(super) async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, world: &World) -> bool {
-        let app = subject.view.id;
-        let demand: Demand = self.demand(exchange, subject, goal, world);
-        if self.reserved.get(&app) == Some(&demand) {
-            return true;
-        }
-        let reserved = quotas::reserve(&self.s.host, OrgId(subject.row.org), ProjectId(subject.row.project), app, &self.author(subject), &demand).await;
-        match reserved {
-            Ok(()) => {}
-            // The limit was lowered meanwhile; what runs goes on, and the next change will be refused.
-            Err(problem) if problem.kind == Kind::QuotaExceeded => tracing::warn!(app.id = %app, reason = problem.detail, "an application is above its quota"),
-            Err(problem) => {
-                tracing::debug!(app.id = %app, error = problem.chain(), "the reservation could not be repeated");
-                // Billing being away must not keep what was accepted from running.
-                return true;
-            }
-        }
-        self.reserved.insert(app, demand);
-        true
     }
 }
 

@@ -2,6 +2,7 @@
 //! of a space that wants it so, and those of a revision on the nodes where the one before it stands, while it is being released.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use gantry_contract::proto::scheduler::ImageCredential;
 use gantry_kernel::{AppId, Name, SpaceId, Uuid};
@@ -68,11 +69,11 @@ impl Reconciler {
         let everywhere = rules.iter().filter(|(_, r)| r.prepull).map(|(space, _)| *space).collect();
         let mut out = Ahead { everywhere, ..Ahead::default() };
         // Of most nothing is set.
-        let is_set = |row: &&store::node::Model| row.settings.as_object().is_none_or(|settings| !settings.is_empty());
+        let is_set = |row: &&Arc<store::node::Model>| row.settings.as_object().is_none_or(|settings| !settings.is_empty());
         let attached: HashMap<&str, &Name> = attached.iter().map(|n| (n.as_str(), n)).collect();
-        for row in nodes.iter().filter(is_set).cloned() {
+        for row in nodes.iter().filter(is_set) {
             let Some(node) = attached.get(row.name.as_str()).copied() else { continue };
-            let settings: NodeSettings = match serde_json::from_value(row.settings) {
+            let settings: NodeSettings = match serde_json::from_value(row.settings.clone()) {
                 Ok(settings) => settings,
                 // It goes on with what it was told last: told of none, it would let them go when its disk fills up.
                 Err(error) => {

@@ -17,16 +17,20 @@ pub(super) struct Described {
     pub unknown: bool,
 }
 
-/// Of each of these rows, in their order; `None`: what it is called is no name.
-pub(super) type Descriptions = (Arc<Vec<node::Model>>, Arc<Vec<Option<Described>>>);
+/// `None`: what it is called is no name.
+type Description = Option<Arc<Described>>;
+
+/// Of each of these rows, in their order.
+pub(super) type Descriptions = (Arc<Vec<Arc<node::Model>>>, Arc<Vec<Description>>);
 
 impl Reconciler {
     /// Of each of the rows that [`Reconciler::nodes`] gave.
-    pub(super) fn described(&mut self, rows: &Arc<Vec<node::Model>>) -> Arc<Vec<Option<Described>>> {
+    pub(super) fn described(&mut self, rows: &Arc<Vec<Arc<node::Model>>>) -> Arc<Vec<Description>> {
         if let Some((_, read)) = self.rows.described.as_ref().filter(|(of, _)| Arc::ptr_eq(of, rows)) {
             return Arc::clone(read);
         }
-        let read: Arc<Vec<Option<Described>>> = Arc::new(rows.iter().map(|row| self.describe(row)).collect());
+        let (before, known) = self.rows.described.take().unwrap_or_default();
+        let read = Arc::new(again(before.as_slice(), known.as_slice(), rows.as_slice(), |row| self.describe(row).map(Arc::new)));
         self.rows.described = Some((Arc::clone(rows), Arc::clone(&read)));
         read
     }
@@ -44,5 +48,43 @@ impl Reconciler {
             NodeSettings::default()
         });
         Some(Described { name, facts, settings, unknown })
+    }
+}
+
+/// What is made of each of `rows`: of those that stand as they did `before`, what was made then. Both are by name.
+fn again<T: Clone>(before: &[Arc<node::Model>], made: &[T], rows: &[Arc<node::Model>], mut make: impl FnMut(&node::Model) -> T) -> Vec<T> {
+    let mut old = before.iter().zip(made).peekable();
+    let one = |row: &Arc<node::Model>| {
+        while old.next_if(|(known, _)| known.name < row.name).is_some() {}
+        old.peek().filter(|(known, _)| Arc::ptr_eq(known, row)).map_or_else(|| make(row), |(_, made)| (*made).clone())
+    };
+    rows.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str) -> Arc<node::Model> {
+        Arc::new(node::Model::named(name))
+    }
+
+    #[test]
+    fn only_what_has_changed_is_described_anew() {
+        let (a, b, d) = (row("a"), row("b"), row("d"));
+        let before = [a.clone(), b, d.clone()];
+        let made = ["a1", "b1", "d1"];
+        // One changed, one came, and the last one stands as it did.
+        let rows = [a, row("b"), row("c"), d];
+        let mut asked = Vec::new();
+        let now = again(&before, &made, &rows, |row| {
+            asked.push(row.name.clone());
+            "new"
+        });
+        assert_eq!((now, asked), (vec!["a1", "new", "new", "d1"], vec!["b".to_owned(), "c".to_owned()]));
+        // One went.
+        let left = [rows[0].clone(), rows[3].clone()];
+        assert_eq!(again(&before, &made, &left, |_| "new"), ["a1", "d1"]);
+        assert_eq!(again(&[], &[], &left, |_| "new"), ["new", "new"]);
     }
 }

@@ -193,7 +193,7 @@ impl Reconciler {
         let told = later.into_iter().chain(pending.clone()).collect();
         store::save_pending(self.s.orm(), app, &told, self.s.host.env.now()).await?;
         self.record(events, meta.clone()).await?;
-        let reserved = self.keep_reserved(&alone, &together(goal, &dealt), exchange, world).await;
+        self.keep_reserved(&alone, &together(goal, &dealt), exchange, world).await;
         let (mut ended, mut rests) = (true, false);
         if let (Some(exchange), Some(staged)) = (exchange, &staged) {
             (ended, rests) = (staged.turn.is_none(), staged.rests());
@@ -211,7 +211,7 @@ impl Reconciler {
         if !waits && !rests && !subject.row.release_paused {
             self.move_release(subject, settled && ended, exchange.is_some(), &pending, meta).await?;
         }
-        Ok(settled && ended && reserved)
+        Ok(settled && ended)
     }
 
     /// The space's clusters in their order.
@@ -332,13 +332,13 @@ impl Reconciler {
         let events = stops.map(|i| InstanceEvent::Stopping { instance: InstanceId(i.id), app }).collect();
         self.record(events, Meta::system().tenant(OrgId(subject.row.org))).await?;
         store::save_pending(self.s.orm(), app, &BTreeMap::new(), self.s.host.env.now()).await?;
-        let reserved = self.keep_reserved(subject, goal, None, world).await;
+        self.keep_reserved(subject, goal, None, world).await;
         let settled = gone && subject.alive.is_empty();
         if settled {
             store::forget(self.s.orm(), app).await?;
             self.s.clusters.left(app);
         }
-        Ok(settled && reserved)
+        Ok(settled)
     }
 }
 

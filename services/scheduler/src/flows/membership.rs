@@ -1,6 +1,7 @@
 //! The part of a round about nodes: who joined, changed, fell silent or came back, and what their reports mean.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
@@ -23,7 +24,7 @@ impl Reconciler {
     pub(super) async fn members(&mut self) -> anyhow::Result<()> {
         let views = self.s.agents.snapshot();
         let rows = self.nodes().await?;
-        let known: HashMap<&str, &store::node::Model> = rows.iter().map(|r| (r.name.as_str(), r)).collect();
+        let known: HashMap<&str, &store::node::Model> = rows.iter().map(|r| (r.name.as_str(), &**r)).collect();
         let timeout = self.s.config.node_timeout();
         let leading_for = self.s.agents.awake().saturating_sub(self.leading);
         let mut events = Vec::new();
@@ -50,16 +51,12 @@ impl Reconciler {
                 }
             }
         }
-        let mut lost = Vec::new();
-        for row in rows.iter().filter(|r| !r.lost) {
-            let Ok(node) = Name::parse(&row.name) else { continue };
-            let silent_for = views.get(&node).map_or(leading_for, |v| v.silent_for);
-            if silent_for > timeout {
-                events.push(NodeEvent::Lost { node: node.clone() });
-                lost.push(node);
-            }
-        }
-        let mut writes = Vec::new();
+        let returns = |node: &Name| events.contains(&NodeEvent::Returned { node: node.clone() });
+        let is_silent = |node: &Name| views.get(node).map_or(leading_for, |v| v.silent_for) > timeout;
+        let (silent, mut lost) = losses(&rows, is_silent, returns);
+        events.extend(silent.iter().map(|node| NodeEvent::Lost { node: node.clone() }));
+        lost.extend(silent);
+        let (mut writes, mut concerned) = (Vec::new(), Vec::new());
         for event in &events {
             let node = match event {
                 NodeEvent::Lost { node } | NodeEvent::Joined { node, .. } => {
@@ -77,6 +74,7 @@ impl Reconciler {
                 | NodeEvent::SettingsChanged { node, .. } => node,
             };
             writes.push(StreamWrite { stream: StreamId::of::<NodeEvent>(node), expected: None, events: vec![event.encode()] });
+            concerned.push(node);
         }
         if !writes.is_empty() {
             let mut position = 0;
@@ -85,7 +83,7 @@ impl Reconciler {
                 position = self.s.host.log().append(append).await?.position;
             }
             self.settle(position).await?;
-            self.rows.nodes_changed();
+            concerned.iter().for_each(|node| self.rows.node_changed(node.as_str()));
         }
         // What was placed in the moment of a removal goes with the node.
         lost.extend(removed.iter().filter_map(|name| Name::parse(name).ok()));
@@ -157,5 +155,35 @@ impl Reconciler {
             action: sign.action.clone(),
         };
         Ok(new.map(event).collect())
+    }
+}
+
+/// Nodes that are lost now, and those that were lost before and do not return. Also of the latter nothing stands any more: a process that
+/// ended when it had written that a node is lost, and not yet what is lost with it, leaves that to the next one.
+fn losses(rows: &[Arc<store::node::Model>], is_silent: impl Fn(&Name) -> bool, returns: impl Fn(&Name) -> bool) -> (Vec<Name>, Vec<Name>) {
+    let (mut now, mut before) = (Vec::new(), Vec::new());
+    for row in rows {
+        let Ok(node) = Name::parse(&row.name) else { continue };
+        if !row.lost && is_silent(&node) {
+            now.push(node);
+        } else if row.lost && !returns(&node) {
+            before.push(node);
+        }
+    }
+    (now, before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::node::Model;
+
+    #[test]
+    fn what_was_left_on_a_node_that_was_lost_before_is_lost_with_it_unless_it_returns() {
+        let row = |name: &str, lost: bool| Arc::new(Model { lost, ..Model::named(name) });
+        let rows = [row("away", true), row("back", true), row("calm", false), row("silent", false)];
+        let is = |of: &'static str| move |node: &Name| node.as_str() == of;
+        let (now, before) = losses(&rows, is("silent"), is("back"));
+        assert_eq!((now, before), (vec![Name::parse("silent").unwrap()], vec![Name::parse("away").unwrap()]));
     }
 }

@@ -1,7 +1,7 @@
 //! One instance's place: the planner's choice, the space's own scheduler if it has one, or the room that others have to make.
 //! What was found is kept, so that "why" can be answered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use gantry_contract::scheduler::InstanceEvent;
@@ -36,11 +36,15 @@ impl Steps {
 }
 
 impl Steps {
-    /// `index`, or the next number that no instance of the workload has.
-    pub fn free_number(&self, name: &Name, index: u32, all: &[release::Instance]) -> u32 {
-        let placed = |n: u32| self.events.iter().any(|e| matches!(e, InstanceEvent::Placed { workload, index, .. } if workload == name && *index == n));
-        let taken = |n: u32| all.iter().any(|i| i.index == n) || placed(n);
-        (index..u32::MAX).find(|n| !taken(*n)).unwrap_or(index)
+    /// The numbers of a workload that are taken: those of `all` its instances, and those that were placed already.
+    pub fn taken(&self, name: &Name, all: &[release::Instance]) -> HashSet<u32> {
+        let placed = self.events.iter().filter_map(|event| number_of(event, name));
+        all.iter().map(|i| i.index).chain(placed).collect()
+    }
+
+    /// The number of what was placed last, if that is of this workload.
+    pub fn last_number(&self, name: &Name) -> Option<u32> {
+        self.events.last().and_then(|event| number_of(event, name))
     }
 
     /// Takes back what was placed of a workload since `before`, if not all of it found a place.
@@ -66,6 +70,18 @@ impl Steps {
             pending.reason = format!("only {placed} of {} find a place, and it starts whole or not at all", pending.instances);
         }
     }
+}
+
+fn number_of(event: &InstanceEvent, name: &Name) -> Option<u32> {
+    match event {
+        InstanceEvent::Placed { workload, index, .. } if workload == name => Some(*index),
+        _ => None,
+    }
+}
+
+/// `index`, or the next number that is not taken.
+pub(super) fn free_number(index: u32, taken: &HashSet<u32>) -> u32 {
+    (index..u32::MAX).find(|n| !taken.contains(n)).unwrap_or(index)
 }
 
 /// So long external schedulers are waited for in one round, each; what is left over is asked in the next one.
@@ -289,8 +305,7 @@ impl Reconciler {
             let moves = usize::try_from(self.s.config.placement.rebalance_moves).unwrap_or(0);
             let limits = gantry_planner::Limits { moves, ..gantry_planner::Limits::default() };
             let weights = placement::weights(&self.s.config.placement, &placement::SpaceRules::default());
-            let movable: std::collections::HashSet<InstanceKey> =
-                world.alive.iter().filter(|(_, a)| a.movable).map(|(id, _)| InstanceKey(id.0.as_u128())).collect();
+            let movable: HashSet<InstanceKey> = world.alive.iter().filter(|(_, a)| a.movable).map(|(id, _)| InstanceKey(id.0.as_u128())).collect();
             let planned = world.cluster.rebalance(&limits, &weights, |key| movable.contains(&key));
             // Applications in the middle of something are looked at again when they are as wanted; those without instances have nothing to move.
             self.uneven = !planned.is_empty() || world.alive.values().any(|a| self.busy.contains(&a.app));
@@ -312,5 +327,56 @@ impl Reconciler {
         self.record(events, gantry_es::Meta::system()).await?;
         self.unsettled.extend(apps);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(name: &str, index: u32) -> InstanceEvent {
+        let uuid = gantry_kernel::Uuid::nil();
+        InstanceEvent::Placed {
+            instance: InstanceId(uuid),
+            app: AppId(uuid),
+            org: OrgId(uuid),
+            project: ProjectId(uuid),
+            space: SpaceId(uuid),
+            workload: Name::parse(name).unwrap(),
+            index,
+            revision: 1,
+            node: Name::parse("a").unwrap(),
+            cpu_millis: 0,
+            memory_bytes: 0,
+            storage_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_kept_beside_are_those_that_a_search_through_all_finds() {
+        let name = Name::parse("web").unwrap();
+        let standing = |index: u32| release::Instance {
+            id: InstanceId(gantry_kernel::Uuid::nil()),
+            index,
+            current: true,
+            available: true,
+            stopping: false,
+            displaced: false,
+        };
+        let all = [0, 2, 5].map(standing);
+        let mut steps = Steps { events: vec![placed("web", 1), placed("db", 3)], ..Steps::default() };
+        let mut taken = steps.taken(&name, &all);
+        assert_eq!(steps.last_number(&name), None, "the last one is another workload's");
+        for wanted in [0, 3, 3, 1, 7, 4] {
+            let searched = (wanted..).find(|n| {
+                let is_placed = steps.events.iter().any(|e| matches!(e, InstanceEvent::Placed { workload, index, .. } if *workload == name && index == n));
+                !is_placed && !all.iter().any(|i| i.index == *n)
+            });
+            let found = free_number(wanted, &taken);
+            assert_eq!(Some(found), searched);
+            steps.events.push(placed("web", found));
+            taken.extend(steps.last_number(&name));
+        }
+        assert_eq!(taken, (0..10).collect::<HashSet<u32>>());
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Pushed {
     isolated: Isolated,
     routes: Arc<Vec<PodRoute>>,
     /// The rows that the routes are of.
-    routed: Option<Arc<Vec<store::node::Model>>>,
+    routed: Option<Arc<Vec<Arc<store::node::Model>>>>,
 }
 
 impl Reconciler {
@@ -120,7 +120,7 @@ impl Reconciler {
         if !serving().any(|view| view.services().iter().any(|(_, s)| s.address.is_some())) {
             return Ok(BTreeMap::new());
         }
-        let nodes = candidates(&self.nodes().await?);
+        let nodes = candidates(self.nodes().await?.iter().map(|row| &**row));
         Ok(pools::holders(serving(), &nodes, reports))
     }
 
@@ -148,12 +148,12 @@ impl Reconciler {
         if self.pushed.routed.as_ref().is_some_and(|of| Arc::ptr_eq(of, &rows)) {
             return Ok(Arc::clone(&self.pushed.routes));
         }
-        let route = |row: store::node::Model| {
+        let route = |row: &Arc<store::node::Model>| {
             // Whatever else it says may not be readable: what is sent there goes on to arrive.
             let said = |key: &str| row.facts.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
             Some(PodRoute { node: Name::parse(&row.name).ok()?, address: said("address")?, pod_network: said("pod_network")? })
         };
-        let all: Vec<PodRoute> = rows.iter().cloned().filter_map(route).collect();
+        let all: Vec<PodRoute> = rows.iter().filter_map(route).collect();
         if *self.pushed.routes != all {
             self.pushed.routes = Arc::new(all);
         }

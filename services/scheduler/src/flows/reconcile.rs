@@ -30,8 +30,11 @@ const CALM: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Events of the log.
 const READ_AT_ONCE: i64 = 1_000;
-/// In a round with many applications nodes hear of the first ones after this time at the latest.
+/// In a round with many applications nodes hear of the first ones after this time, see [`untold`].
 const UNTOLD: Duration = Duration::from_millis(300);
+/// To tell all nodes takes this part of such a round at most, one in so many: each is told its whole state, also of the instances that it
+/// is told of a moment later.
+const TELLING: u32 = 5;
 
 pub struct Reconciler {
     pub(super) s: Scheduler,
@@ -88,6 +91,8 @@ pub struct Reconciler {
     /// Instances and nodes as their rows were last.
     pub(super) rows: Rows,
     pub(super) pushed: Pushed,
+    /// How long it took to tell the nodes last.
+    telling: Duration,
     /// Positions of own events after which the rows were looked at anew already, as far as the log has not been followed.
     recorded: BTreeSet<i64>,
 }
@@ -130,6 +135,7 @@ impl Reconciler {
                 clusters: super::on_cluster::Kept::default(),
                 rows: Rows::default(),
                 pushed: Pushed::default(),
+                telling: Duration::ZERO,
                 recorded: BTreeSet::new(),
             };
             s.leading.store(true, Ordering::SeqCst);
@@ -227,15 +233,22 @@ impl Reconciler {
             let mut told_at = Instant::now();
             for some in self.by_priority(todo, &news).chunks(AT_ONCE) {
                 // Nodes need not wait for all the others: what is recorded counts, and who breaks off here tells it next time.
-                if told_at.elapsed() > UNTOLD {
-                    self.push().await?;
+                if told_at.elapsed() > untold(self.telling) {
+                    self.tell().await?;
                     told_at = Instant::now();
                 }
                 self.advance_all(some, &mut world).await;
             }
         }
-        self.push().await?;
+        self.tell().await?;
         self.s.moved.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    async fn tell(&mut self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        self.push().await?;
+        self.telling = began.elapsed();
         Ok(())
     }
 
@@ -269,7 +282,7 @@ impl Reconciler {
     async fn follow(&mut self) -> anyhow::Result<()> {
         let (mut position, mut everybody, mut nodes) = (self.position, false, BTreeSet::new());
         loop {
-            let events = self.s.host.log().read(position, READ_AT_ONCE).await?;
+            let events = self.s.host.log().read_shared(position, READ_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
             position = last.position;
             for event in &events {
@@ -290,8 +303,13 @@ impl Reconciler {
                         self.rows.instance_changed(instance.0);
                     }
                 } else if event.is::<NodeEvent>() {
-                    nodes.extend(event.data.value().get("node").and_then(|n| n.as_str()).map(str::to_owned));
-                    self.rows.nodes_changed();
+                    match event.data.value().get("node").and_then(|n| n.as_str()) {
+                        Some(node) => {
+                            self.rows.node_changed(node);
+                            nodes.insert(node.to_owned());
+                        }
+                        None => self.rows.nodes_changed(),
+                    }
                     self.uneven |=
                         self.s.config.placement.rebalance_moves > 0 && matches!(event.kind.as_str(), "node.joined" | "node.returned" | "node.uncordoned");
                 } else if event.is::<ClusterEvent>() {
@@ -381,5 +399,22 @@ pub(super) fn subject(event: &InstanceEvent) -> (InstanceId, bool, AppId) {
         | InstanceEvent::SignAcknowledged { instance, app, .. }
         | InstanceEvent::Stopping { instance, app }
         | InstanceEvent::Stopped { instance, app, .. } => (*instance, false, *app),
+    }
+}
+
+/// After how long nodes hear of what a round has done so far, when it took `telling` to tell them last.
+fn untold(telling: Duration) -> Duration {
+    UNTOLD.max(telling.saturating_mul(TELLING - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_to_tell_all_nodes_takes_long_they_are_told_less_often() {
+        assert_eq!(untold(Duration::from_millis(1)), UNTOLD);
+        let long = Duration::from_secs(1);
+        assert_eq!(untold(long), 4 * long);
     }
 }

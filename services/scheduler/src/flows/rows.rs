@@ -14,6 +14,8 @@ use crate::store::{self, instance, node};
 
 /// With more changes than this all is read again at once.
 const MANY: usize = 20_000;
+/// The same of nodes.
+const MANY_NODES: usize = 1_000;
 
 #[derive(Default)]
 pub(super) struct Rows {
@@ -28,13 +30,53 @@ pub(super) struct Rows {
     stale: BTreeSet<Uuid>,
     /// Without it nothing of the above counts.
     read: bool,
-    /// All but the removed ones, by name; `None` when they may have changed.
-    nodes: Option<Arc<Vec<node::Model>>>,
-    /// The names of the removed ones; `None` as well.
-    removed: Option<Arc<BTreeSet<String>>>,
+    /// `None`: they have to be read.
+    nodes: Option<Nodes>,
+    /// Nodes whose rows may have changed.
+    stale_nodes: BTreeSet<String>,
     pub described: Option<Descriptions>,
     /// What agents tell of their nodes and the rows say, too.
-    facts: HashMap<Name, Arc<Facts>>,
+    facts: HashMap<String, Arc<Facts>>,
+}
+
+/// The nodes' rows as they were last. Shared: on a large cluster a node that is lost is one row of thousands, and the others stay the very
+/// same, with all that was made of them.
+#[derive(Clone, Default)]
+struct Nodes {
+    /// All but the removed ones, by name.
+    there: Arc<Vec<Arc<node::Model>>>,
+    /// The names of those that were removed and may not attach.
+    removed: Arc<BTreeSet<String>>,
+}
+
+impl Nodes {
+    fn of(rows: Vec<node::Model>) -> Self {
+        let (mut there, mut removed) = (Vec::new(), BTreeSet::new());
+        for row in rows {
+            if !row.removed {
+                there.push(Arc::new(row));
+            } else if was_there(&row) {
+                removed.insert(row.name);
+            }
+        }
+        there.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { there: Arc::new(there), removed: Arc::new(removed) }
+    }
+
+    /// The same with the rows of `stale` as they are in `read` now; one that is not in it is no more.
+    fn with(&self, stale: &BTreeSet<String>, read: Vec<node::Model>) -> Self {
+        let changed = Self::of(read);
+        let others = self.there.iter().filter(|row| !stale.contains(&row.name));
+        let mut there: Vec<Arc<node::Model>> = others.chain(changed.there.iter()).cloned().collect();
+        there.sort_by(|a, b| a.name.cmp(&b.name));
+        let removed = self.removed.iter().filter(|name| !stale.contains(*name)).chain(changed.removed.iter()).cloned();
+        Self { there: Arc::new(there), removed: Arc::new(removed.collect()) }
+    }
+}
+
+/// What was only set for a node that is to come was never removed.
+fn was_there(row: &node::Model) -> bool {
+    !row.facts.is_null()
 }
 
 impl Rows {
@@ -47,18 +89,24 @@ impl Rows {
         self.stale.insert(id);
     }
 
+    pub fn node_changed(&mut self, name: &str) {
+        self.facts.remove(name);
+        self.stale_nodes.insert(name.to_owned());
+    }
+
+    /// All of them.
     pub fn nodes_changed(&mut self) {
-        (self.nodes, self.removed) = (None, None);
+        self.nodes = None;
         self.facts.clear();
     }
 
     /// Are these the very facts that were found in the node's row?
     pub fn has_facts(&self, node: &Name, facts: &Arc<Facts>) -> bool {
-        self.facts.get(node).is_some_and(|known| Arc::ptr_eq(known, facts))
+        self.facts.get(node.as_str()).is_some_and(|known| Arc::ptr_eq(known, facts))
     }
 
     pub fn found_facts(&mut self, node: &Name, facts: &Arc<Facts>) {
-        self.facts.insert(node.clone(), Arc::clone(facts));
+        self.facts.insert(node.to_string(), Arc::clone(facts));
     }
 
     fn put(&mut self, row: instance::Model) {
@@ -107,8 +155,9 @@ impl Reconciler {
     async fn refresh(&mut self) -> anyhow::Result<()> {
         if !self.rows.read || self.rows.stale.len() > MANY {
             let all = store::all_alive(self.s.orm()).await?;
-            let (nodes, removed) = (self.rows.nodes.take(), self.rows.removed.take());
-            self.rows = Rows { nodes, removed, read: true, changes: self.rows.changes, ..Rows::default() };
+            let (nodes, stale_nodes) = (self.rows.nodes.take(), std::mem::take(&mut self.rows.stale_nodes));
+            let (described, facts) = (self.rows.described.take(), std::mem::take(&mut self.rows.facts));
+            self.rows = Rows { nodes, stale_nodes, described, facts, read: true, changes: self.rows.changes, ..Rows::default() };
             all.into_iter().for_each(|row| self.rows.put(row));
             return Ok(());
         }
@@ -156,24 +205,31 @@ impl Reconciler {
         Ok(self.rows.changed.get(&app.0).copied().unwrap_or(0))
     }
 
-    /// All nodes that were not removed, by name.
-    pub(super) async fn nodes(&mut self) -> anyhow::Result<Arc<Vec<node::Model>>> {
-        if let Some(known) = &self.rows.nodes {
-            return Ok(Arc::clone(known));
-        }
-        let read = Arc::new(store::nodes(self.s.orm()).await?);
-        self.rows.nodes = Some(Arc::clone(&read));
-        Ok(read)
+    /// Reads the nodes that may have changed, or all.
+    async fn refresh_nodes(&mut self) -> anyhow::Result<Nodes> {
+        let known = self.rows.nodes.clone().filter(|_| self.rows.stale_nodes.len() <= MANY_NODES);
+        let nodes = match known {
+            Some(known) if self.rows.stale_nodes.is_empty() => return Ok(known),
+            Some(known) => {
+                let names: Vec<String> = self.rows.stale_nodes.iter().cloned().collect();
+                let read = store::nodes_named(self.s.orm(), &names).await?;
+                known.with(&self.rows.stale_nodes, read)
+            }
+            None => Nodes::of(store::all_nodes(self.s.orm()).await?),
+        };
+        self.rows.stale_nodes.clear();
+        self.rows.nodes = Some(nodes.clone());
+        Ok(nodes)
+    }
+
+    /// All nodes that were not removed, by name. Those that have not changed are the very same as before.
+    pub(super) async fn nodes(&mut self) -> anyhow::Result<Arc<Vec<Arc<node::Model>>>> {
+        Ok(self.refresh_nodes().await?.there)
     }
 
     /// The names of those that were removed and may not attach.
     pub(super) async fn removed_nodes(&mut self) -> anyhow::Result<Arc<BTreeSet<String>>> {
-        if let Some(known) = &self.rows.removed {
-            return Ok(Arc::clone(known));
-        }
-        let read: Arc<BTreeSet<String>> = Arc::new(store::removed_nodes(self.s.orm()).await?.into_iter().collect());
-        self.rows.removed = Some(Arc::clone(&read));
-        Ok(read)
+        Ok(self.refresh_nodes().await?.removed)
     }
 }
 
@@ -207,6 +263,26 @@ mod tests {
         assert!(!rows.by_node.contains_key("a"), "nothing is kept of a node without instances");
         rows.remove(Uuid::from_u128(1));
         assert!(rows.by_app.is_empty() && rows.by_node.is_empty());
+    }
+
+    #[test]
+    fn of_nodes_only_those_that_have_changed_are_read_and_the_others_stay_the_very_same() {
+        let named = node::Model::named;
+        let removed = |name: &str| node::Model { removed: true, ..named(name) };
+        let to_come = |name: &str| node::Model { facts: serde_json::Value::Null, ..removed(name) };
+        let before = Nodes::of(vec![named("c"), removed("x"), named("a"), named("b"), to_come("y")]);
+        let names = |nodes: &Nodes| nodes.there.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
+        assert_eq!((names(&before), before.removed.iter().cloned().collect::<Vec<_>>()), (vec!["a".into(), "b".into(), "c".into()], vec!["x".to_owned()]));
+        // One is lost, one was removed, one came back, one is there at last, one is new, and of one nothing is left.
+        let stale = ["b", "a", "x", "y", "aa", "c"].map(str::to_owned).into();
+        let lost = node::Model { lost: true, ..named("b") };
+        let now = vec![lost.clone(), removed("a"), named("x"), named("y"), named("aa")];
+        let after = before.with(&stale, now.clone());
+        let whole = Nodes::of(now);
+        assert_eq!((&after.there, &after.removed), (&whole.there, &whole.removed), "as if all were read");
+        assert_eq!(names(&after), ["aa", "b", "x", "y"]);
+        let untouched = after.with(&["b".to_owned()].into(), vec![lost]);
+        assert!(untouched.there.iter().zip(after.there.iter()).all(|(now, before)| Arc::ptr_eq(now, before) == (now.name != "b")));
     }
 
     #[test]

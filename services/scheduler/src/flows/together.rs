@@ -1,6 +1,6 @@
 //! Several applications of a round at once: what is read of them is read at the same time, one after the other finds its places, since each
-//! has to count what those before it took, and what follows is written at the same time. Who takes something from another application is
-//! written before any other is looked at.
+//! has to count what those before it took, and what follows is written while the next ones find theirs. Who takes something from another
+//! application is written before any other is looked at.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
 use gantry_es_pg::{Append, Appended};
 use gantry_kernel::{AppId, InstanceId, OrgId};
+use tokio::task::JoinHandle;
 
 use super::advance::{Subject, read};
 use super::place::Steps;
@@ -36,7 +37,7 @@ pub(super) enum Look {
     Planned(Box<Planned>),
 }
 
-/// The next steps of an application on nodes, which are to be written.
+/// The next steps of an application on nodes, which are to be written. While they are, [`Begun`] has them.
 pub(super) struct Planned {
     pub subject: Subject,
     pub goal: Model,
@@ -62,21 +63,21 @@ impl Reconciler {
     /// Looks after these, in this order. One application's trouble is not the others'.
     pub(super) async fn advance_all(&mut self, apps: &[AppId], world: &mut World) {
         let mut ahead = self.read_ahead(apps).await;
-        let mut planned = Vec::new();
+        let mut begun = Vec::new();
         for app in apps {
             match self.plan(*app, ahead.remove(app), world).await {
                 Ok(Look::Done(calm)) => self.looked(*app, Ok(calm)),
                 Ok(Look::Planned(one)) => {
                     let flush = one.concerns_others();
-                    planned.push(*one);
+                    begun.push(self.begin(*one));
                     if flush {
-                        self.carry_out(std::mem::take(&mut planned), world).await;
+                        self.carry_out(std::mem::take(&mut begun), world).await;
                     }
                 }
                 Err(error) => self.looked(*app, Err(error)),
             }
         }
-        self.carry_out(planned, world).await;
+        self.carry_out(begun, world).await;
     }
 
     fn looked(&mut self, app: AppId, looked: anyhow::Result<bool>) {
@@ -114,33 +115,45 @@ impl Reconciler {
         }
     }
 
-    /// Writes what was planned, and takes what follows from it.
-    async fn carry_out(&mut self, mut planned: Vec<Planned>, world: &World) {
-        if planned.is_empty() {
-            return;
+    /// Begins to write what was planned. A task of its own: to find the places of the next ones takes a core as long as writing these takes
+    /// the database.
+    fn begin(&mut self, mut planned: Planned) -> Begun {
+        let events: Vec<InstanceEvent> = std::mem::take(&mut planned.steps.events);
+        let (append, ids) = self.append_of(events, Meta::system().tenant(OrgId(planned.subject.row.org))).unzip();
+        let (s, app, gone, steps) = (self.s.clone(), planned.app(), planned.gone, std::mem::take(&mut planned.steps));
+        let writing = self.s.host.tracker.spawn(async move {
+            let written = write(&s, app, gone, &steps, append).await;
+            (steps, written)
+        });
+        Begun { planned, ids: ids.unwrap_or_default(), writing }
+    }
+
+    /// Waits until it is written, and takes what follows from it.
+    async fn carry_out(&mut self, begun: Vec<Begun>, world: &World) {
+        let mut all = Vec::new();
+        for Begun { mut planned, ids, writing } in begun {
+            let written = match writing.await {
+                Ok((steps, written)) => {
+                    planned.steps = steps;
+                    written
+                }
+                Err(error) => Err(error.into()),
+            };
+            all.push((planned, ids, written));
         }
-        let (mut appends, mut ids): (Vec<Option<Append>>, Vec<Vec<InstanceId>>) = (Vec::new(), Vec::new());
-        for one in &mut planned {
-            let events: Vec<InstanceEvent> = std::mem::take(&mut one.steps.events);
-            let (append, of) = self.append_of(events, Meta::system().tenant(OrgId(one.subject.row.org))).unzip();
-            appends.push(append);
-            ids.push(of.unwrap_or_default());
-        }
-        let mut writing = Vec::new();
-        for (one, append) in planned.iter().zip(appends) {
-            writing.push(write(self.s.clone(), one, append));
-        }
-        let written = join_all(writing).await;
-        let last = written.iter().flatten().filter_map(|w| Some(w.appended.as_ref()?.position)).max();
+        let last = all.iter().filter_map(|(.., written)| Some(written.as_ref().ok()?.appended.as_ref()?.position)).max();
         if let Some(last) = last
             && let Err(error) = self.settle(last).await
         {
-            for one in planned {
+            for (one, ..) in all {
                 self.looked(one.app(), Err(anyhow::anyhow!("{error:#}")));
             }
             return;
         }
-        for ((one, ids), written) in planned.into_iter().zip(ids).zip(written) {
+        let whole = |written: &Written| written.rest.is_ok();
+        let to_finish: Vec<&Planned> = all.iter().filter(|(.., written)| written.as_ref().is_ok_and(whole)).map(|(one, ..)| one).collect();
+        self.keep_all_reserved(&to_finish, world).await;
+        for (one, ids, written) in all {
             let app = one.app();
             let looked = match written {
                 Ok(Written { appended, rest }) => {
@@ -159,6 +172,16 @@ impl Reconciler {
     }
 }
 
+/// What is being written.
+struct Begun {
+    /// Without its steps.
+    planned: Planned,
+    /// Whose events they are.
+    ids: Vec<InstanceId>,
+    /// Gives the steps back.
+    writing: JoinHandle<(Steps, anyhow::Result<Written>)>,
+}
+
 /// What was written of one application.
 struct Written {
     /// Its events, if there were any.
@@ -167,11 +190,10 @@ struct Written {
     rest: anyhow::Result<()>,
 }
 
-async fn write(s: Scheduler, planned: &Planned, append: Option<Append>) -> anyhow::Result<Written> {
-    let (app, now) = (planned.app(), s.host.env.now());
-    let Steps { pending, chosen, displaced, arrived, .. } = &planned.steps;
-    store::save_pending(s.orm(), app, pending, now).await?;
-    if planned.gone {
+async fn write(s: &Scheduler, app: AppId, gone: bool, steps: &Steps, append: Option<Append>) -> anyhow::Result<Written> {
+    let Steps { pending, chosen, displaced, arrived, .. } = steps;
+    store::save_pending(s.orm(), app, pending, s.host.env.now()).await?;
+    if gone {
         store::forget(s.orm(), app).await?;
     }
     store::save_displacements(s.orm(), displaced).await?;

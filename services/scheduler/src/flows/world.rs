@@ -8,12 +8,13 @@ use std::time::Duration;
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use gantry_planner::{Cluster, Effect, GroupIx, Hints, InstanceKey, NodeIx, Spec, Taint, UserRule, Weights};
 
+use super::alike::{Alike, allow, sorted};
 use super::described::Described;
 use super::reconcile::Reconciler;
 use crate::app::change::scaled_in;
 use crate::app::context::home;
 use crate::app::view;
-use crate::domain::model::{Model, Toleration, WorkloadKind};
+use crate::domain::model::{Model, Toleration, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::placement::{self, Expression, Policy, SpaceRules, Standing, Verdict};
 use crate::domain::stored;
@@ -32,11 +33,20 @@ pub(super) struct Known {
     pub(super) author: String,
 }
 
+#[cfg(test)]
+impl Known {
+    /// Of an application of which nothing else matters.
+    pub(super) fn of(model: Model) -> Self {
+        let text = String::new;
+        Self { app_name: text(), space: text(), org: text(), model, at: OffsetDateTime::UNIX_EPOCH, author: text() }
+    }
+}
+
 /// An instance that has not ended.
 pub(super) struct Alive {
     pub app: AppId,
-    pub workload: String,
-    pub app_name: String,
+    pub workload: Arc<str>,
+    pub app_name: Arc<str>,
     /// May be moved to make the cluster even.
     pub movable: bool,
     /// On its way out.
@@ -125,10 +135,12 @@ impl Reconciler {
         let rows = self.nodes().await?;
         let described = self.described(&rows);
         let alive = self.alive().await?;
-        for row in &alive {
-            self.know(AppId(row.app), row.revision.unsigned_abs()).await?;
+        let (mut sorts, sort_of) = sorted(&alive);
+        let in_use: BTreeSet<(AppId, u64)> = sorts.iter().map(|sort| (sort.app, sort.revision)).collect();
+        for (app, revision) in &in_use {
+            self.know(*app, *revision).await?;
         }
-        let in_use: BTreeSet<(AppId, u64)> = alive.iter().map(|i| (AppId(i.app), i.revision.unsigned_abs())).collect();
+        sorts.iter_mut().for_each(|sort| self.complete(sort));
         // Those without instances are read again when they are needed.
         self.known.retain(|key, _| in_use.contains(key));
         let rules = store::all_space_rules(self.s.orm()).await?;
@@ -143,7 +155,7 @@ impl Reconciler {
             open: u32::try_from(rows.iter().filter(|r| present.contains(&r.name) && !r.cordoned).count()).unwrap_or(u32::MAX),
             present,
             reports,
-            alive: HashMap::new(),
+            alive: HashMap::with_capacity(alive.len()),
             leaving: alive.iter().filter(|i| i.displaced.is_some()).count(),
             evicted: Vec::new(),
             evict_at: None,
@@ -171,19 +183,18 @@ impl Reconciler {
             }
         }
         self.formulas.clone_from(&world.formulas);
-        let mut images: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        for row in &alive {
-            let model = self.known.get(&(AppId(row.app), row.revision.unsigned_abs())).map(|k| &k.model);
-            let workload = model.and_then(|m| m.workloads.iter().find(|(n, _)| n.as_str() == row.workload));
-            images.entry(&row.node).or_default().extend(workload.and_then(|(_, w)| w.pinned.clone()));
+        let pinned: Vec<Option<String>> = sorts.iter().map(|sort| sort.workload()?.pinned.clone()).collect();
+        let mut images: HashMap<&str, BTreeSet<&String>> = HashMap::new();
+        for (row, sort) in alive.iter().zip(&sort_of) {
+            images.entry(&row.node).or_default().extend(&pinned[*sort]);
         }
         let mut evicting: HashMap<&str, Evicting> = HashMap::new();
         for (row, described) in rows.iter().zip(described.iter()) {
-            let Some(Described { name, facts, settings, unknown }) = described else { continue };
+            let Some(Described { name, facts, settings, unknown }) = described.as_deref() else { continue };
             // Of whom not all is known gets nothing new, as if it was cordoned, and nothing has to leave it.
             let closed = row.cordoned || *unknown;
             let mut node = placement::node(name, facts, settings, &policy, world.present.contains(&row.name), closed);
-            node.images = images.remove(row.name.as_str()).unwrap_or_default();
+            node.images = images.remove(row.name.as_str()).into_iter().flatten().cloned().collect();
             node.images.extend(world.reports.get(name).into_iter().flat_map(|r| r.images_present()).cloned());
             let ix = world.cluster.set_node(&node);
             let taints: Vec<Taint> = settings.taints.iter().filter_map(|t| t.taint()).filter(|t| t.effect == Effect::NoExecute).collect();
@@ -196,15 +207,12 @@ impl Reconciler {
         }
         let scales = store::scales(self.s.orm()).await?;
         let scales: HashMap<AppId, BTreeMap<Name, u32>> = scales.into_iter().map(|(app, scale)| (app, scaled_in(&scale))).collect();
-        let mut budgets: BTreeMap<(AppId, Name), Budgeted> = BTreeMap::new();
-        for row in &alive {
-            self.stand(row, &evicting, &scales, &mut world, &mut budgets);
+        for (row, sort) in alive.iter().zip(sort_of) {
+            self.stand(row, &mut sorts[sort], &evicting, &mut world);
         }
-        for one in budgets.into_values() {
-            if let Some(least) = one.least {
-                world.cluster.set_allowance(one.group, Some(one.ready.saturating_sub(least)));
-            }
-        }
+        let open = world.open;
+        let wanted = |app: AppId, name: &Name, workload: &Workload| workload.count(scales.get(&app).and_then(|all| all.get(name)).copied(), open);
+        allow(&mut world.cluster, &sorts, wanted);
         Ok(world)
     }
 
@@ -248,37 +256,31 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Books an instance where it stands.
-    fn stand(
-        &self,
-        row: &store::instance::Model,
-        evicting: &HashMap<&str, Evicting>,
-        scales: &HashMap<AppId, BTreeMap<Name, u32>>,
-        world: &mut World,
-        budgets: &mut BTreeMap<(AppId, Name), Budgeted>,
-    ) {
-        let (app, revision) = (AppId(row.app), row.revision.unsigned_abs());
-        let (Ok(name), known) = (Name::parse(&row.workload), self.known.get(&(app, revision)).cloned()) else { return };
-        let Some(ix) = world.cluster.node(&row.node) else { return };
-        let group = known.as_ref().and_then(|k| world.group(k, app, revision, SpaceId(row.space), &name));
-        let group = group.unwrap_or_else(|| world.cluster.set_group(&unknown(row)));
-        let phase = Phase::parse(&row.phase);
-        let workload = known.as_ref().and_then(|k| k.model.workloads.get(&name));
-        if let Some(workload) = workload {
-            let one = budgets.entry((app, name.clone())).or_insert(Budgeted { revision: 0, group, ready: 0, least: None });
-            one.ready += u32::from(phase == Phase::Running && row.displaced.is_none());
-            if revision >= one.revision {
-                let count = workload.count(scales.get(&app).and_then(|all| all.get(&name)).copied(), world.open);
-                (one.revision, one.least) = (revision, placement::floor(workload, count));
-            }
+    /// What is known of instances that are alike.
+    fn complete(&self, sort: &mut Alike) {
+        sort.known = self.known.get(&(sort.app, sort.revision)).cloned();
+        if let Some(known) = &sort.known {
+            sort.app_name = known.app_name.as_str().into();
         }
+        let has_home = |w: &Workload| sort.known.as_ref().is_none_or(|k| !node_volumes(w, &k.model.volumes).is_empty());
+        sort.movable = !self.busy.contains(&sort.app) && sort.workload().is_some_and(|w| w.kind == WorkloadKind::Stateless && !has_home(w));
+    }
+
+    /// Books an instance where it stands.
+    fn stand(&self, row: &store::instance::Model, sort: &mut Alike, evicting: &HashMap<&str, Evicting>, world: &mut World) {
+        let Some(name) = &sort.name else { return };
+        let Some(ix) = world.cluster.node(&row.node) else { return };
+        let (app, space, known) = (sort.app, SpaceId(row.space), sort.known.as_ref());
+        let shared = sort.group.or_else(|| world.group(known?, app, sort.revision, space, name));
+        let group = shared.unwrap_or_else(|| world.cluster.set_group(&unknown(row)));
+        let phase = Phase::parse(&row.phase);
+        let readable = known.is_some() && !world.unreadable.contains(&space);
         // Of what cannot be read it is not known what it tolerates.
         if row.displaced.is_none()
             && phase != Phase::Stopping
-            && known.is_some()
-            && !world.unreadable.contains(&SpaceId(row.space))
+            && readable
             && let Some(node) = evicting.get(row.node.as_str())
-            && let own = workload.map(|w| w.placement.tolerations.as_slice()).unwrap_or_default()
+            && let own = sort.workload().map(|w| w.placement.tolerations.as_slice()).unwrap_or_default()
             && let Some((at, reason)) = kept_away(world.cluster.spec(group), own, node, row.placed_at)
             && let Ok(node) = Name::parse(&row.node)
         {
@@ -288,16 +290,23 @@ impl Reconciler {
                 world.evict_at = Some(world.evict_at.map_or(at, |before| before.min(at)));
             }
         }
-        let movable = phase == Phase::Running
-            && row.displaced.is_none()
-            && !self.busy.contains(&app)
-            && !world.unreadable.contains(&SpaceId(row.space))
-            && known.as_ref().zip(workload).is_some_and(|(k, w)| w.kind == WorkloadKind::Stateless && node_volumes(w, &k.model.volumes).is_empty());
-        let app_name = known.as_ref().map(|k| k.app_name.clone()).unwrap_or_default();
+        let stays = phase == Phase::Running && row.displaced.is_none();
         let leaving = phase == Phase::Stopping || row.displaced.is_some();
-        world.alive.insert(InstanceId(row.id), Alive { app, workload: row.workload.clone(), app_name, movable, leaving });
+        let (workload, app_name) = (Arc::clone(&sort.called), Arc::clone(&sort.app_name));
+        world.alive.insert(InstanceId(row.id), Alive { app, workload, app_name, movable: stays && readable && sort.movable, leaving });
+        sort.group = shared;
+        sort.ready += u32::from(stays);
         // What is on its way out takes its room until it is gone, and cannot be sent away again.
-        let group = if leaving { world.cluster.set_group(&on_its_way_out(world.cluster.spec(group))) } else { group };
+        let group = match (leaving, sort.leaving) {
+            (false, _) => group,
+            (true, Some(known)) => known,
+            (true, None) => {
+                let own = world.cluster.set_group(&on_its_way_out(world.cluster.spec(group)));
+                // Those of which nothing is known are each for itself.
+                sort.leaving = shared.map(|_| own);
+                own
+            }
+        };
         world.cluster.place(InstanceKey(row.id.as_u128()), group, ix);
     }
 }
@@ -316,15 +325,6 @@ fn unknown(row: &store::instance::Model) -> Spec {
     };
     let family = format!("{}/{}", AppId(row.app), row.workload);
     Spec { key: format!("{family}/{}", row.revision), family, priority: i32::MAX, requests, ..Spec::default() }
-}
-
-/// How many of a workload are ready, whatever their revision, and how many its newest one's budget keeps.
-struct Budgeted {
-    revision: u64,
-    /// One of its revisions: what may be taken away is counted for all of them together.
-    group: GroupIx,
-    ready: u32,
-    least: Option<u32>,
 }
 
 /// A node that sends away what does not tolerate it.

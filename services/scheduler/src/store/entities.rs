@@ -189,4 +189,27 @@ pub mod node {
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
+
+    #[cfg(test)]
+    impl Model {
+        /// One that is there and of which nothing is said; tests change what they are about.
+        pub fn named(name: &str) -> Self {
+            let at = TimeDateTimeWithTimeZone::UNIX_EPOCH;
+            Self {
+                name: name.into(),
+                facts: serde_json::json!({}),
+                settings: serde_json::json!({}),
+                settings_at: None,
+                lost: false,
+                cordoned: false,
+                draining: false,
+                removed: false,
+                certified: false,
+                settings_version: 0,
+                version: 1,
+                joined_at: at,
+                changed_at: at,
+            }
+        }
+    }
 }

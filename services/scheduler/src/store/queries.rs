@@ -112,6 +112,18 @@ pub async fn nodes(db: &Db) -> Result<Vec<node::Model>, DbErr> {
     node::Entity::find().filter(node::Column::Removed.eq(false)).order_by_asc(node::Column::Name).all(db).await
 }
 
+/// Also those that were removed, or are only to come; in no order.
+pub async fn all_nodes(db: &Db) -> Result<Vec<node::Model>, DbErr> {
+    node::Entity::find().all(db).await
+}
+
+/// Those of them that are called so.
+pub async fn nodes_named(db: &Db, names: &[String]) -> Result<Vec<node::Model>, DbErr> {
+    // One array, as for instances.
+    let sql = "select * from nodes where name = any($1)";
+    node::Model::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [names.to_vec().into()])).all(db).await
+}
+
 pub async fn node(db: &Db, name: &str) -> Result<Option<node::Model>, DbErr> {
     node::Entity::find_by_id(name.to_owned()).filter(node::Column::Removed.eq(false)).one(db).await
 }

@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
+use gantry_es::{EventData, Meta, StreamId};
+use gantry_es_pg::{Append, StreamWrite};
+use gantry_kernel::{AppId, InstanceId, Name, Uuid};
 use reqwest::Method;
 use serde_json::json;
 
@@ -362,4 +366,41 @@ async fn settings_have_a_version_of_their_own_and_are_not_set_over_somebody_else
     assert_eq!((etag, &settings["labels"]["disk"]), (second, &json!("ssd")));
     assert_eq!(put("n1", "", "*", "ssd").await.0, 200, "nothing changes");
     assert_eq!(put("n1", "", "*", "ssd").await.1, get("n1").await.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_scheduler_left_on_a_lost_node_is_lost_with_it() {
+    gantry_testkit::clause("7.1.d");
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 1)).await;
+    place.reaches("web", "running", 1).await;
+    // What is there when it is killed at this moment: the node's loss is written, and that of its instance is not.
+    let app: AppId = place.app("web").await["id"].as_str().unwrap().parse().unwrap();
+    let (node, left) = (Name::parse("n9").unwrap(), InstanceId(Uuid::from_u128(7)));
+    let placed = InstanceEvent::Placed {
+        instance: left,
+        app,
+        org: place.space.org().id,
+        project: place.space.project.id,
+        space: place.space.id,
+        workload: Name::parse("web").unwrap(),
+        index: 1,
+        revision: 1,
+        node: node.clone(),
+        cpu_millis: 100,
+        memory_bytes: 64 << 20,
+        storage_bytes: 0,
+    };
+    let known = [NodeEvent::Joined { node: node.clone(), facts: json!({}) }, NodeEvent::Lost { node: node.clone() }].map(|event| event.encode());
+    let writes = vec![
+        StreamWrite { stream: StreamId::of::<NodeEvent>(&node), expected: None, events: known.into() },
+        StreamWrite { stream: StreamId::of::<InstanceEvent>(left), expected: None, events: vec![placed.encode()] },
+    ];
+    let appended = place.host.log().append(Append { writes, claims: Vec::new(), meta: Meta::system() }).await.unwrap();
+    place.host.settled(appended.position).await;
+    let stands = |i: &serde_json::Value| i["node"] == "n9" && i["ended_at"].is_null();
+    place.world.until("nothing stands on the lost node", LONG, async || !place.instances("web").await.iter().any(stands)).await;
+    place.reaches("web", "running", 1).await;
+    assert_eq!(agent.running().len(), 1);
 }

@@ -136,7 +136,7 @@ impl Reconciler {
         let now = self.s.host.env.now();
         store::save_pending(self.s.orm(), app, &pending, now).await?;
         self.record(events, meta.clone()).await?;
-        let reserved = self.keep_reserved(subject, goal, exchange, world).await;
+        self.keep_reserved(subject, goal, exchange, world).await;
         let (mut ended, mut rests) = (true, false);
         if let Some(exchange) = exchange {
             let steps = exchange.ended() || (applied && self.may_step(exchange, subject, goal, &division, &running));
@@ -153,7 +153,7 @@ impl Reconciler {
         }
         // Somebody, or a time, is waited for: nothing has to be looked at before.
         let calm = if rests { applied && division.spared.is_empty() } else { settled && ended };
-        Ok(calm && reserved)
+        Ok(calm)
     }
 
     async fn wait_on_cluster(&self, subject: &Subject, goal: &Model, reason: String) -> anyhow::Result<bool> {
