@@ -168,6 +168,8 @@ pub struct Keeper {
     kept_for: Option<BTreeSet<InstanceId>>,
     /// The pods that were there when it was last looked whether others have left interfaces.
     connected: Option<BTreeSet<String>>,
+    /// Some have left interfaces, which are looked for again then.
+    interfaces_again: Option<Instant>,
 }
 
 /// After a look.
@@ -227,6 +229,7 @@ impl Keeper {
             refreshed: BTreeMap::new(),
             kept_for: None,
             connected: None,
+            interfaces_again: None,
         }
     }
 
