@@ -83,7 +83,7 @@ impl Disk {
         self.recall(name).await.0
     }
 
-    /// The same, and whether it is damaged: what it said is lost then. The file is kept beside, for a person to look at.
+    /// The same, and whether it is damaged: what it said is lost then. A copy is kept beside, for a person to look at.
     pub async fn recall<T: DeserializeOwned + Default>(&self, name: &str) -> (T, bool) {
         let path = self.folder.join(name);
         let bytes = match tokio::fs::read(&path).await {
@@ -100,7 +100,8 @@ impl Disk {
             Ok(value) => (value, false),
             Err(error) => {
                 tracing::error!(name, %error, "what the agent kept on disk is damaged; it goes on without");
-                let _ = tokio::fs::rename(&path, path.with_extension("damaged")).await;
+                // A copy: for some it counts that there was a file.
+                let _ = tokio::fs::copy(&path, path.with_extension("damaged")).await;
                 (T::default(), true)
             }
         }
