@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use gantry_servers::process::send;
 use gantry_servers::{Need, Signal, ensure_running, install, stop};
 
@@ -38,7 +38,10 @@ const IDLE: Duration = Duration::from_secs(10);
 /// After its last container the agent reads figures and tells them.
 const SETTLING: Duration = Duration::from_secs(10);
 const SCRAPES: u32 = 100;
-const PATIENCE: Duration = Duration::from_secs(300);
+/// For one container: a hundred times what it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For a hundred.
+const PATIENCE_FOR_MANY: Duration = Duration::from_secs(180);
 
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     let node = Node::start()?;
@@ -49,20 +52,38 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     start(&node, "first")?;
     runc.run()?;
     if wants("container-start") || wants("container-start-p99") {
-        figures.extend(starts(options, &node, &runc)?);
+        keep(&mut figures, starts(options, &node, &runc)?)?;
     }
     if wants("container-cpu") {
+        say("a hundred containers at once");
         let rounds = interleaved(options.rounds, || many(&node), || runc.cpu_of(MANY))?;
-        figures.push(Figure::compared("container-cpu", "s of CPU of 100 containers, until they run", ANCHOR, rounds, Goal::AtMost(2.0)));
+        let figure = Figure::compared("container-cpu", "s of CPU of 100 containers, until they run", ANCHOR, rounds, Goal::AtMost(2.0));
+        keep(&mut figures, vec![figure])?;
     }
     if wants("container-restart") {
+        say("containers that are killed");
         let rounds = (0..options.rounds).map(|round| crashes(&node, round)).collect::<Result<_>>()?;
-        figures.push(Figure::at_most("container-restart", "ms p50 from a crash to running again", rounds, 1_000.0));
+        keep(&mut figures, vec![Figure::at_most("container-restart", "ms p50 from a crash to running again", rounds, 1_000.0)])?;
     }
     if ["agent-memory", "agent-idle", "scrape-cpu", "scrape-cpu-whole"].into_iter().any(wants) {
-        figures.extend(kept(options, &node)?);
+        say("fifty containers behind the balancer");
+        keep(&mut figures, kept(options, &node)?)?;
     }
     Ok(figures)
+}
+
+fn say(what: &str) {
+    eprintln!("bench: containers: {what} ...");
+}
+
+/// All of them take minutes together: what is measured is written down and shown at once, whatever becomes of the rest.
+fn keep(figures: &mut Vec<Figure>, measured: Vec<Figure>) -> Result<()> {
+    for figure in measured {
+        figure.write()?;
+        eprintln!("bench: so far: {figure}");
+        figures.push(figure);
+    }
+    Ok(())
 }
 
 /// One container: from the answer that accepts it until its process has printed something.
@@ -70,17 +91,24 @@ fn start(node: &Node, name: &str) -> Result<Duration> {
     let before = node.printed(0);
     node.cloud.run(node.deploy(name, SCRIPT, 1))?;
     let accepted = Instant::now();
-    wait(|| node.printed(0).difference(&before).next().is_some(), "the container runs")?;
+    wait(node, name, PATIENCE, || node.printed(0).difference(&before).next().is_some(), "the container runs")?;
     let took = accepted.elapsed();
     node.cloud.run(node.delete(name))?;
     Ok(took)
 }
 
-/// Looks each millisecond: that costs the machine little, and the number no more than that.
-fn wait(met: impl Fn() -> bool, what: &str) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
+/// Looks each millisecond: that costs the machine little, and the number no more than that. Of what does not come in time it is said what
+/// scheduler and agent say of it.
+fn wait(node: &Node, name: &str, limit: Duration, met: impl Fn() -> bool, what: &str) -> Result<()> {
+    let (began, mut looked) = (Instant::now(), Instant::now());
     while !met() {
-        ensure!(Instant::now() < end, "not in time: {what}");
+        if looked.elapsed() > Duration::from_secs(1) {
+            looked = Instant::now();
+            node.agent_runs().with_context(|| format!("waiting until {what}"))?;
+        }
+        if began.elapsed() > limit {
+            bail!("not within {limit:?}: {what}; {}; {}", node.cloud.run(node.said_of(name)), node.agent_said());
+        }
         sleep(Duration::from_millis(1));
     }
     Ok(())
@@ -104,6 +132,7 @@ fn starts(options: &Options, node: &Node, runc: &Runc) -> Result<Vec<Figure>> {
         }
         Ok(quantile_ms(times, 0.5))
     };
+    say("single containers");
     let rounds = interleaved(options.rounds, &mut ours, anchor)?;
     let mut figures = Vec::new();
     if options.wants("containers", "container-start") {
@@ -121,7 +150,7 @@ fn many(node: &Node) -> Result<f64> {
     let before = node.printed(0);
     let used = node.cpu()?;
     node.cloud.run(node.deploy("many", SCRIPT, MANY))?;
-    wait(|| node.printed(0).difference(&before).count() >= MANY, "a hundred containers run")?;
+    wait(node, "many", PATIENCE_FOR_MANY, || node.printed(0).difference(&before).count() >= MANY, "a hundred containers run")?;
     let used = node.cpu()? - used;
     node.cloud.run(node.delete("many"))?;
     Ok(used)
@@ -141,7 +170,7 @@ fn crashes(node: &Node, round: usize) -> Result<f64> {
         let pid = *processes.get(instance).with_context(|| format!("no process of {instance}"))?;
         let killed = Instant::now();
         send(pid, Signal::Kill);
-        wait(|| node.printed(1).contains(instance), "it runs again")?;
+        wait(node, &name, PATIENCE, || node.printed(1).contains(instance), "it runs again")?;
         times.push(killed.elapsed());
     }
     ensure!(times.len() == CRASHING, "{} instances were killed", times.len());

@@ -15,6 +15,7 @@ use gantry_servers::process::send;
 use gantry_servers::server::free_port;
 use gantry_servers::{Containerd, Need, Network, Server, Signal, busybox, ensure_running, install, is_root, stop};
 use gantry_testkit::neighbours::Digests;
+use reqwest::Method;
 
 use crate::bench::cloud::{Cloud, until};
 use crate::bench::http::Process;
@@ -30,7 +31,12 @@ const SPACE: &str = "test";
 const IMAGE: &str = "web";
 /// The agent's port, counted from the base (`gantry_host::config::PORTS`).
 const AGENT: u16 = 8;
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Until everything that an application consists of runs, or is gone.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Until the agent has told the scheduler of itself, and containerd of an image.
+const STARTING: Duration = Duration::from_secs(60);
+/// Of the agent's log, where it says why nothing comes.
+const LAST_LINES: usize = 15;
 const INSTANCE: &str = "gantry.io/instance";
 
 pub struct Node {
@@ -68,10 +74,14 @@ impl Node {
         fs::write(&archive, &image.bytes)?;
         let pinned = format!("gantry.bench/{}@{}", Cloud::repository(IMAGE), image.digest);
         node.containerd.import(&archive, &name, &pinned)?;
-        let known = until("containerd knows the image", PATIENCE, async || Ok(node.cri.image(&pinned).await?.is_some()));
+        let known = until("containerd knows the image", STARTING, async || Ok(node.cri.image(&pinned).await?.is_some()));
         node.cloud.run(known)?;
         node.agent = Some(node.launch(agent)?);
-        node.cloud.run(until("the node is known", PATIENCE, async || Ok(node.cloud.known_nodes().await? == 1)))?;
+        let known = until("the scheduler knows the node", STARTING, async || {
+            node.agent_runs()?;
+            Ok(node.cloud.known_nodes().await? == 1)
+        });
+        node.cloud.run(known).with_context(|| node.agent_said())?;
         Ok(node)
     }
 
@@ -91,6 +101,31 @@ impl Node {
 
     pub fn agent(&self) -> u32 {
         self.agent.as_ref().map_or(0, Process::pid)
+    }
+
+    /// # Errors
+    /// When the agent has ended: whoever waits for it would wait in vain.
+    pub fn agent_runs(&self) -> Result<()> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.agent())).unwrap_or_default();
+        let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or_default().trim();
+        // One that has ended is a zombie until it is waited for.
+        ensure!(!state.is_empty() && !state.starts_with(['Z', 'X']), "the agent has ended\n{}", self.agent_said());
+        Ok(())
+    }
+
+    /// The end of its log.
+    pub fn agent_said(&self) -> String {
+        let log = fs::read_to_string(self.home.join("log/agent.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        format!("the agent said last:\n{}", lines[lines.len().saturating_sub(LAST_LINES)..].join("\n"))
+    }
+
+    /// What the scheduler says of an application, for whoever waits for it in vain.
+    pub async fn said_of(&self, name: &str) -> String {
+        match self.cloud.call(Method::GET, &format!("{}/{name}", Cloud::apps(SPACE)), None).await {
+            Ok(app) => format!("{name} is {}: {}", app["state"], app["reason"]),
+            Err(error) => format!("{error:#}"),
+        }
     }
 
     /// Where its figures are read.
@@ -142,7 +177,7 @@ impl Node {
     /// # Errors
     /// When it does not.
     pub async fn runs(&self, name: &str, revision: u64) -> Result<()> {
-        self.cloud.runs(SPACE, name, revision, PATIENCE).await
+        self.cloud.runs(SPACE, name, revision, PATIENCE).await.with_context(|| self.agent_said())
     }
 
     /// Deletes an application and waits until nothing of it is left on the node.
@@ -151,7 +186,11 @@ impl Node {
     /// When something stays.
     pub async fn delete(&self, name: &str) -> Result<()> {
         self.cloud.delete(SPACE, name).await?;
-        until("no pod is left", PATIENCE, async || Ok(self.cri.list_pods(&BTreeMap::new()).await?.is_empty())).await
+        let gone = until("no pod is left", PATIENCE, async || {
+            self.agent_runs()?;
+            Ok(self.cri.list_pods(&BTreeMap::new()).await?.is_empty())
+        });
+        gone.await.with_context(|| format!("{name} was deleted; {}", self.agent_said()))
     }
 
     /// The image that documents name.

@@ -2,13 +2,14 @@
 //!
 //! [`Record::parse`] reads one record, [`Assembler`] joins records to lines, [`Tail`] follows a growing file from an offset.
 
-use std::io::{self, SeekFrom};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// A line that never ends is cut here, so that one container cannot fill the memory of its reader.
 pub const MAX_LINE_BYTES: usize = 256 * 1024;
@@ -129,7 +130,8 @@ impl Assembler {
 /// Follows one log file. Reading never blocks on the writer: [`Tail::read`] gives what is there now.
 pub struct Tail {
     path: PathBuf,
-    file: Option<File>,
+    /// Not tokio's, which keeps the largest buffer that it was ever read with, for every log that is followed.
+    file: Option<Arc<File>>,
     /// Up to where the file was read; `rest` is the record begun before it.
     position: u64,
     rest: Vec<u8>,
@@ -159,12 +161,13 @@ impl Tail {
     /// When the file cannot be read; a file that is not there (yet) is no error.
     pub async fn read(&mut self, budget: usize) -> io::Result<Vec<Line>> {
         let mut lines = Vec::new();
-        let Some(file) = self.open().await? else { return Ok(lines) };
-        let mut chunk = vec![0; budget.clamp(1024, 1024 * 1024)];
-        let read = file.read(&mut chunk).await?;
+        let (file, path, from, budget) = (self.file.clone(), self.path.clone(), self.position, budget.clamp(1024, 1024 * 1024));
+        let part = tokio::task::spawn_blocking(move || part(file, &path, from, budget)).await.map_err(io::Error::other)??;
+        let Some((file, chunk)) = part else { return Ok(lines) };
+        self.file = Some(file);
         let begin = self.position - self.rest.len() as u64;
-        self.position += read as u64;
-        self.rest.extend_from_slice(&chunk[..read]);
+        self.position += chunk.len() as u64;
+        self.rest.extend_from_slice(&chunk);
         let mut used = 0;
         while let Some(length) = self.rest[used..].iter().position(|b| *b == b'\n') {
             if let Some(record) = Record::parse(&self.rest[used..used + length]) {
@@ -173,6 +176,8 @@ impl Tail {
             used += length + 1;
         }
         self.rest.drain(..used);
+        // Most logs are quiet most of the time: what was needed for much is given back.
+        self.rest.shrink_to_fit();
         Ok(lines)
     }
 
@@ -180,20 +185,31 @@ impl Tail {
     pub fn finish(&mut self) -> Vec<Line> {
         self.assembler.finish()
     }
+}
 
-    async fn open(&mut self) -> io::Result<Option<&mut File>> {
-        if self.file.is_none() {
-            match File::open(&self.path).await {
-                Ok(mut file) => {
-                    file.seek(SeekFrom::Start(self.position)).await?;
-                    self.file = Some(file);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+/// What the file has from an offset on, at most so many bytes; nothing if there is no file (yet). Room is made for what is there alone.
+fn part(file: Option<Arc<File>>, path: &Path, from: u64, budget: usize) -> io::Result<Option<(Arc<File>, Vec<u8>)>> {
+    let file = match file {
+        Some(file) => file,
+        None => match File::open(path) {
+            Ok(file) => Arc::new(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        },
+    };
+    let there = file.metadata()?.len().saturating_sub(from);
+    let mut chunk = vec![0; usize::try_from(there).unwrap_or(budget).min(budget)];
+    let mut read = 0;
+    while read < chunk.len() {
+        match file.read_at(&mut chunk[read..], from + read as u64) {
+            Ok(0) => break,
+            Ok(some) => read += some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        Ok(self.file.as_mut())
     }
+    chunk.truncate(read);
+    Ok(Some((file, chunk)))
 }
 
 #[cfg(test)]
@@ -249,6 +265,31 @@ mod tests {
         let lines = (0..6).filter_map(|i| assembler.push(record, i)).collect::<Vec<_>>();
         assert!(lines.iter().all(|l| l.text.len() <= MAX_LINE_BYTES));
         assert_eq!(lines.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_quiet_log_takes_no_memory_for_what_was_read_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.log");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let mut tail = Tail::new(&path, 0);
+        assert!(tail.read(4096).await.unwrap().is_empty());
+        for n in 0..10_000 {
+            writeln!(file, "{AT} stdout F line {n}").unwrap();
+        }
+        let mut lines = Vec::new();
+        while lines.len() < 10_000 {
+            let more = tail.read(256 * 1024).await.unwrap();
+            assert!(!more.is_empty(), "all that is there is given");
+            lines.extend(more);
+        }
+        assert_eq!((lines[0].text.as_str(), lines[9_999].text.as_str()), ("line 0", "line 9999"));
+        assert!(tail.read(256 * 1024).await.unwrap().is_empty());
+        assert_eq!(tail.rest.capacity(), 0);
+        // The file that is followed stays that file when it is moved aside.
+        std::fs::rename(&path, folder.path().join("0.log.1")).unwrap();
+        writeln!(file, "{AT} stdout F last").unwrap();
+        assert_eq!(tail.read(4096).await.unwrap()[0].text, "last");
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What containers use.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use crate::client::{SHORT, bounded};
 use crate::{Cri, CriError, wire};
@@ -28,6 +29,16 @@ impl Cri {
         let request = wire::ListContainerStatsRequest { filter: Some(filter) };
         let stats = bounded("container stats", SHORT, self.runtime.clone().list_container_stats(request)).await?.stats;
         Ok(stats.into_iter().map(ContainerUsage::from).collect())
+    }
+
+    /// Folders of the file systems that the runtime keeps images on, as the runtime itself sees them; empty = it does not tell.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn image_folders(&self) -> Result<Vec<PathBuf>, CriError> {
+        let answer = bounded("image file systems", SHORT, self.images.clone().image_fs_info(wire::ImageFsInfoRequest {})).await?;
+        let folders = answer.image_filesystems.into_iter().filter_map(|usage| usage.fs_id).map(|id| PathBuf::from(id.mountpoint));
+        Ok(folders.filter(|folder| folder.is_absolute()).collect())
     }
 }
 

@@ -21,6 +21,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Threads that wait for the disk or for a server of files get this long at the end: one of them may wait for ever.
 const LAST_THREADS: Duration = Duration::from_secs(5);
 
+/// Threads that have waited for the disk end when they have nothing to do for so long. Work goes round among all that idle: with the usual ten
+/// seconds a few small reads a second keep alive as many as there ever were at once, each with memory of its own.
+const IDLE_THREADS: Duration = Duration::from_secs(1);
+
 fn main() -> Result<()> {
     let args = Args::parse();
     if args.target == kube_scheduler::TARGET {
@@ -49,7 +53,7 @@ fn main() -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(admin::join(&platform, join));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE_THREADS).build()?;
     let result = runtime.block_on(async {
         telemetry::init(&platform)?;
         let running = Running::new(platform, Env::system())?;

@@ -162,4 +162,6 @@ async fn an_image_that_is_nowhere_is_an_error(cri: &Cri, folder: &std::path::Pat
     let error = cri.run_to_completion(task, CancellationToken::new(), drop).await.unwrap_err();
     assert!(error.is_not_found(), "{error:?}");
     assert!(!cri.image_exists("gantry.local/absent:1").await.unwrap() && cri.image_exists(BUSYBOX).await.unwrap());
+    let folders = cri.image_folders().await.unwrap();
+    assert!(!folders.is_empty() && folders.iter().all(|f| f.is_dir()), "{folders:?}");
 }

@@ -32,6 +32,19 @@ fn network_in(shown: &str, address: Ipv4Addr) -> Option<String> {
     networks.max().map(|(length, first)| format!("{first}/{length}"))
 }
 
+/// Those of one interface that stand by themselves, as [`put`] leaves them.
+///
+/// # Errors
+/// When `ip` does not tell.
+pub async fn single(interface: &str) -> Result<BTreeSet<Ipv4Addr>, CommandError> {
+    Ok(single_in(&run("ip", &["-o", "-4", "address", "show", "dev", interface]).await?))
+}
+
+fn single_in(shown: &str) -> BTreeSet<Ipv4Addr> {
+    let words = shown.lines().filter_map(|line| line.split_whitespace().skip_while(|word| *word != "inet").nth(1));
+    words.filter_map(|word| word.strip_suffix("/32")?.parse().ok()).collect()
+}
+
 /// # Errors
 /// When the machine has it already, or refuses it.
 pub async fn add(address: Ipv4Addr, interface: &str) -> Result<(), CommandError> {
@@ -72,6 +85,7 @@ mod tests {
         assert_eq!(of([10, 88, 3, 7]).as_deref(), Some("10.88.0.0/16"));
         assert_eq!(of([10, 100, 3, 4]).as_deref(), Some("10.0.0.0/8"), "an address by itself is no network");
         assert_eq!((of([192, 0, 2, 1]), network_in("", Ipv4Addr::LOCALHOST)), (None, None));
+        assert_eq!(single_in(shown), BTreeSet::from([Ipv4Addr::new(10, 100, 3, 4)]));
     }
 
     #[tokio::test]

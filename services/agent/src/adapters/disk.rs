@@ -67,13 +67,44 @@ impl Disk {
     /// # Errors
     /// When the disk refuses; the old state is whole then.
     pub async fn save_wanted(&self, state: &WantedState) -> std::io::Result<()> {
-        replace(&self.word.join(WORD), &state.encode_to_vec(), 0o600).await
+        self.save_word(&state.encode_to_vec()).await
+    }
+
+    /// The same of a state as it came, encoded.
+    ///
+    /// # Errors
+    /// As [`Disk::save_wanted`].
+    pub async fn save_word(&self, bytes: &[u8]) -> std::io::Result<()> {
+        replace(&self.word.join(WORD), bytes, 0o600).await
     }
 
     /// A JSON file, or the default if it is absent or damaged.
     pub async fn load<T: DeserializeOwned + Default>(&self, name: &str) -> T {
-        let bytes = tokio::fs::read(self.folder.join(name)).await.unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
+        self.recall(name).await.0
+    }
+
+    /// The same, and whether it is damaged: what it said is lost then. A copy is kept beside, for a person to look at.
+    pub async fn recall<T: DeserializeOwned + Default>(&self, name: &str) -> (T, bool) {
+        let path = self.folder.join(name);
+        let bytes = match tokio::fs::read(&path).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let absent = error.kind() == std::io::ErrorKind::NotFound;
+                if !absent {
+                    tracing::error!(name, %error, "what the agent kept on disk cannot be read; it goes on without");
+                }
+                return (T::default(), !absent);
+            }
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => (value, false),
+            Err(error) => {
+                tracing::error!(name, %error, "what the agent kept on disk is damaged; it goes on without");
+                // A copy: for some it counts that there was a file.
+                let _ = tokio::fs::copy(&path, path.with_extension("damaged")).await;
+                (T::default(), true)
+            }
+        }
     }
 
     /// # Errors
@@ -92,10 +123,7 @@ impl Disk {
     /// # Errors
     /// When the disk refuses.
     pub async fn note<T: Serialize>(&self, name: &str, value: &T) -> std::io::Result<()> {
-        let path = self.folder.join(name);
-        let beside = path.with_extension("new");
-        tokio::fs::write(&beside, serde_json::to_vec(value)?).await?;
-        tokio::fs::rename(&beside, &path).await
+        put(&self.folder.join(name), &serde_json::to_vec(value)?, 0o600).await
     }
 }
 
@@ -104,9 +132,21 @@ impl Disk {
 /// # Errors
 /// When the disk refuses; the old file is as it was then, and nothing is left of the new one.
 pub async fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    exchange(path, bytes, mode, true).await
+}
+
+/// As [`replace`], but not waited for the disk: a crash of the machine, and that alone, may leave less than was written.
+///
+/// # Errors
+/// As [`replace`].
+pub async fn put(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    exchange(path, bytes, mode, false).await
+}
+
+async fn exchange(path: &Path, bytes: &[u8], mode: u32, lasting: bool) -> std::io::Result<()> {
     let beside = path.with_extension("new");
     let replaced = async {
-        write(&beside, bytes, mode).await?;
+        write(&beside, bytes, mode, lasting).await?;
         tokio::fs::rename(&beside, path).await
     };
     let replaced = replaced.await;
@@ -117,12 +157,12 @@ pub async fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()
     replaced
 }
 
-async fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+async fn write(path: &Path, bytes: &[u8], mode: u32, lasting: bool) -> std::io::Result<()> {
     let mut file = tokio::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(path).await?;
     file.write_all(bytes).await?;
     // What is written is handed to another thread: that the disk is full is said here, and not by `sync_data`.
     file.flush().await?;
-    file.sync_data().await
+    if lasting { file.sync_data().await } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -141,6 +181,20 @@ mod tests {
         assert!(std::fs::symlink_metadata(at("state.new")).is_err(), "what is half is not left");
         replace(&at("state.json"), b"new", 0o600).await.unwrap();
         assert_eq!(std::fs::read(at("state.json")).unwrap(), b"new");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_told_of_and_kept_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).await.unwrap();
+        assert_eq!(disk.recall::<Vec<u32>>("list.json").await, (Vec::new(), false), "there was none yet");
+        disk.note("list.json", &[1, 2]).await.unwrap();
+        assert_eq!(disk.recall::<Vec<u32>>("list.json").await, (vec![1, 2], false));
+        std::fs::write(folder.path().join("list.json"), "[1, 2").unwrap();
+        assert_eq!(disk.recall::<Vec<u32>>("list.json").await, (Vec::new(), true));
+        assert_eq!(std::fs::read_to_string(folder.path().join("list.damaged")).unwrap(), "[1, 2");
+        disk.save("list.json", &[3]).await.unwrap();
+        assert_eq!(disk.recall::<Vec<u32>>("list.json").await, (vec![3], false));
     }
 
     /// With the right to mount alone; says so where it is missing.

@@ -9,7 +9,7 @@ use gantry_cri::Mount;
 use gantry_kernel::InstanceId;
 use tokio::fs;
 
-use super::disk::replace;
+use super::disk::{put, replace};
 use super::live_files::{self, Below};
 use super::machine::{self, CommandError};
 use super::memory::{self, Room};
@@ -99,12 +99,12 @@ impl Folders {
         let all = whole.mounts.iter().chain(whole.init.iter().chain(&whole.sidecars).flat_map(|c| &c.mounts));
         let volumes: Vec<&str> = all.filter(|m| m.kind == "volume").map(|m| m.source.as_str()).collect();
         let list = own.join("volumes");
-        // As a whole: by half a list, on a full disk, a volume would be let go that is in use.
-        replace(&list, volumes.join("\n").as_bytes(), 0o600).await.map_err(|source| FolderError::Io {
-            what: "the list of volumes",
-            path: list.clone(),
-            source,
-        })?;
+        // As a whole: by half a list, on a full disk, a volume would be let go that is in use. Of an empty one the disk has nothing to keep.
+        let written = match volumes.join("\n") {
+            none if none.is_empty() => put(&list, b"", 0o600).await,
+            some => replace(&list, some.as_bytes(), 0o600).await,
+        };
+        written.map_err(|source| FolderError::Io { what: "the list of volumes", path: list.clone(), source })?;
         // Of the main container nothing stands before the names.
         let ahead = if std::ptr::eq(whole, instance) { String::new() } else { format!("{}-", instance.name) };
         let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), read_only: false }];
@@ -216,12 +216,15 @@ impl Folders {
     /// Writes the hosts file in place: a container sees the file it was started with, so it must not be replaced.
     ///
     /// # Errors
-    /// [`FolderError::Io`].
+    /// [`FolderError::Io`]; what was in it before is in it then.
     pub async fn write_hosts(&self, id: InstanceId, text: &str) -> Result<PathBuf, FolderError> {
         let path = self.own(id).join("hosts");
-        if fs::read_to_string(&path).await.ok().as_deref() != Some(text) {
-            fs::write(&path, text).await.map_err(|source| FolderError::Io { what: "the hosts file", path: path.clone(), source })?;
-        }
+        let written = match live_files::in_place(&path, text.as_bytes()).await {
+            // Nobody sees it yet.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => put(&path, text.as_bytes(), 0o644).await,
+            other => other.map(drop),
+        };
+        written.map_err(|source| FolderError::Io { what: "the hosts file", path: path.clone(), source })?;
         Ok(path)
     }
 

@@ -1,7 +1,7 @@
 //! A HAProxy process of our own: master and worker, driven over its two sockets. It outlives the agent, so that a restart of the
 //! agent interrupts nobody; the next agent finds it by its socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -252,17 +252,34 @@ impl Haproxy {
         ask(Path::new(&self.places.stats_socket), "show stat").await.map_err(HaproxyError::Socket)
     }
 
-    /// Ends the process with all its connections.
+    /// Ends all its processes with all their connections. By the processes and not by the socket: a master that is just replacing itself
+    /// answers nobody, and the workers of one that was ended in that moment are told by nobody.
     pub async fn stop(&self) {
-        let Ok(pid) = tokio::fs::read_to_string(self.folder.join("haproxy.pid")).await else { return };
-        if let Ok(number) = pid.trim().parse::<u32>()
-            && self.processes().await.contains(&number)
-        {
-            let _ = super::machine::run("kill", &["-TERM", pid.trim()]).await;
-        }
-        let end = Instant::now() + ANSWER_WITHIN;
-        while self.runs().await && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        self.end_within(ANSWER_WITHIN).await;
+    }
+
+    /// Those that do not end in this time are ended by force.
+    async fn end_within(&self, patience: Duration) {
+        let (begun, mut told, mut nobody) = (Instant::now(), BTreeSet::new(), 0);
+        // In the moment in which a process becomes another program its words cannot be read, so that one look is none.
+        while nobody < 2 {
+            let left = self.processes().await;
+            nobody = if left.is_empty() { nobody + 1 } else { 0 };
+            let late = begun.elapsed() > patience;
+            if begun.elapsed() > patience + ANSWER_WITHIN {
+                tracing::error!(processes = ?left, "HAProxy cannot be ended");
+                return;
+            }
+            for pid in left {
+                if late {
+                    let _ = super::machine::run("kill", &["-KILL", &pid.to_string()]).await;
+                } else if told.insert(pid) {
+                    let _ = super::machine::run("kill", &["-TERM", &pid.to_string()]).await;
+                }
+            }
+            if nobody < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
     }
 }
@@ -328,6 +345,27 @@ mod tests {
         assert!(somebodys.try_wait().unwrap().is_none());
         somebodys.kill().unwrap();
         somebodys.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_answers_nobody_is_stopped_with_all_its_processes() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = haproxy(folder.path(), "/nowhere/haproxy");
+        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
+        // A master that replaces itself, without a socket, and a worker that the file does not name; one of them does not listen.
+        let start = |script: &str| {
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", script, "haproxy", "-W", "-f"]).arg(ours.config()).stdin(Stdio::piped());
+            command.stdout(Stdio::piped()).spawn().unwrap()
+        };
+        let (mut master, mut worker) = (start("read word; exit 0"), start("trap '' TERM; echo deaf; read word; exit 0"));
+        let mut said = [0; 5];
+        std::io::Read::read_exact(worker.stdout.as_mut().unwrap(), &mut said).unwrap();
+        std::fs::write(folder.path().join("haproxy/haproxy.pid"), format!("{}\n", master.id())).unwrap();
+        // Ended, but not waited for, they have no words any more.
+        ours.end_within(Duration::from_millis(300)).await;
+        assert_eq!((master.wait().unwrap().code(), worker.wait().unwrap().code()), (None, None), "by signals");
+        assert!(ours.processes().await.is_empty());
     }
 
     #[tokio::test]

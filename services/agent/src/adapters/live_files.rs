@@ -9,7 +9,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tokio::fs;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 const DATA: &str = "..data";
 const NEXT: &str = "..next";
@@ -76,17 +76,38 @@ pub async fn folder(at: &Path, files: &[Below<'_>]) -> io::Result<bool> {
 /// Overwrites a file that is shown by itself, so that no reader finds it empty. True: it was another before.
 ///
 /// # Errors
-/// When the disk refuses, or the file is not there.
+/// When the disk refuses, or the file is not there; its content is the old one then.
 pub async fn overwrite(path: &Path, content: &[u8]) -> io::Result<bool> {
-    if fs::read(path).await? == content {
-        return Ok(false);
-    }
-    let mut file = fs::OpenOptions::new().write(true).open(path).await?;
-    file.write_all(content).await?;
-    file.flush().await?;
-    file.set_len(content.len() as u64).await?;
+    let Some(file) = in_place(path, content).await? else { return Ok(false) };
     file.sync_data().await?;
     Ok(true)
+}
+
+/// The same for what need not outlive the machine's run: the disk is not waited for. Gives the file if it was another before.
+///
+/// # Errors
+/// As [`overwrite`].
+pub async fn in_place(path: &Path, content: &[u8]) -> io::Result<Option<fs::File>> {
+    let before = fs::read(path).await?;
+    if before == content {
+        return Ok(None);
+    }
+    let mut file = fs::OpenOptions::new().write(true).open(path).await?;
+    match put(&mut file, content).await {
+        Ok(()) => Ok(Some(file)),
+        Err(error) => {
+            // On a full disk there still is the room that it had.
+            put(&mut file, &before).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn put(file: &mut fs::File, content: &[u8]) -> io::Result<()> {
+    file.rewind().await?;
+    file.write_all(content).await?;
+    file.flush().await?;
+    file.set_len(content.len() as u64).await
 }
 
 /// A name takes its new place in one step.
@@ -164,5 +185,25 @@ mod tests {
         assert!(overwrite(&path, b"short").await.unwrap());
         assert!(!overwrite(&path, b"short").await.unwrap());
         assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), std::fs::metadata(&path).unwrap().ino()), ("short", before));
+    }
+
+    /// With the right to mount alone; says so where it is missing.
+    #[tokio::test]
+    async fn on_a_full_disk_a_single_file_keeps_its_old_content() {
+        use crate::adapters::memory::{Room, ensure, unmount_below};
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("hosts");
+        if let Err(error) = ensure(root.path(), Room { bytes: 8192, executable: false }).await {
+            eprintln!("skipped: nothing was mounted: {error}");
+            return;
+        }
+        let old = "a".repeat(5000);
+        std::fs::write(&path, &old).unwrap();
+        let refused = overwrite(&path, &[b'b'; 40_000]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), old);
+        assert!(in_place(&path, b"short").await.unwrap().is_some());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "short");
+        unmount_below(root.path()).await.unwrap();
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
@@ -53,11 +53,42 @@ pub struct Nics {
     ends: Arc<Mutex<()>>,
     /// The ways to other nodes, which are where the other ends are.
     routes: watch::Sender<Option<Routes>>,
+    /// Pods whose interfaces are just being taken away: by a second one at the same time they would be taken away twice.
+    leaving: Arc<std::sync::Mutex<BTreeSet<String>>>,
+    /// Where plug-ins are looked for.
+    plugins: Vec<PathBuf>,
+}
+
+/// A pod among those that leave, until this is dropped.
+struct Leaving {
+    all: Arc<std::sync::Mutex<BTreeSet<String>>>,
+    pod: String,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.pod);
+    }
+}
+
+/// What a plug-in was asked for was not done.
+enum Refusal {
+    /// There is no such plug-in here: what it may have made once, nobody can take away.
+    NoPlugin(NicError),
+    Failed(NicError),
+}
+
+impl From<Refusal> for NicError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoPlugin(error) | Refusal::Failed(error) => error,
+        }
+    }
 }
 
 impl Nics {
     pub fn new(state: PathBuf, routes: watch::Sender<Option<Routes>>) -> Self {
-        Self { state, ends: Arc::default(), routes }
+        Self { state, ends: Arc::default(), routes, leaving: Arc::default(), plugins: PLUGINS.map(PathBuf::from).to_vec() }
     }
 
     /// Keeps the node's ends of VXLANs: they lead to the nodes that there are, and go with the last pod that has one. Until cancelled;
@@ -198,15 +229,30 @@ impl Nics {
         all
     }
 
-    /// All that a pod has; `pid` as long as there is one. What cannot be taken away is gone with the namespace; its address stays taken.
-    pub async fn remove(&self, pod: &str, pid: Option<u32>) {
-        let Ok(bytes) = fs::read(self.file(pod)).await else { return };
+    /// All that a pod has; `pid` as long as there is one. What cannot be taken away is gone with the namespace, but its address stays taken:
+    /// it stays written down, to be tried again ([`Nics::left`]). False: that is so, or somebody else is at it.
+    pub async fn remove(&self, pod: &str, pid: Option<u32>) -> bool {
+        if !self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(pod.to_owned()) {
+            return false;
+        }
+        let _leaving = Leaving { all: self.leaving.clone(), pod: pod.to_owned() };
+        let Ok(bytes) = fs::read(self.file(pod)).await else { return true };
         let kept = wire::WantedInstance::decode(bytes.as_slice()).unwrap_or_default();
         let namespace = pid.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default();
+        let mut stays = false;
         for (at, nic) in kept.nics.iter().enumerate() {
-            if let Err(error) = self.call("DEL", pod, &namespace, nic, at).await {
-                tracing::warn!(pod, %error, "an interface could not be taken away");
+            match self.call("DEL", pod, &namespace, nic, at).await {
+                Ok(()) => {}
+                Err(Refusal::NoPlugin(error)) => tracing::warn!(pod, %error, "an interface could not be taken away"),
+                Err(Refusal::Failed(error)) => {
+                    stays = true;
+                    tracing::warn!(pod, %error, "an interface could not be taken away; its address stays taken until that is done");
+                }
             }
+        }
+        // All of them again, which is harmless (CNI 0.4.0, DEL): their names go by their places in the list.
+        if stays {
+            return false;
         }
         if let Err(error) = fs::remove_file(self.file(pod)).await {
             tracing::warn!(pod, %error, "what a pod's interfaces were stays written down");
@@ -214,6 +260,7 @@ impl Nics {
         if kept.nics.iter().any(|nic| device(nic).is_some()) {
             self.bring_up_to_date().await;
         }
+        true
     }
 
     fn file(&self, pod: &str) -> PathBuf {
@@ -221,10 +268,11 @@ impl Nics {
     }
 
     /// As the specification of CNI 0.4.0 has it: parameters in the environment, the configuration on standard input.
-    async fn call(&self, verb: &str, pod: &str, namespace: &str, nic: &wire::Nic, at: usize) -> Result<(), NicError> {
-        let said = |said: String| failed(nic, at, said);
-        let folder = PLUGINS.iter().map(Path::new).find(|f| f.join(plugin(nic)).is_file());
-        let folder = folder.ok_or_else(|| said(format!("the plug-in is not on this node ({})", PLUGINS.join(", "))))?;
+    async fn call(&self, verb: &str, pod: &str, namespace: &str, nic: &wire::Nic, at: usize) -> Result<(), Refusal> {
+        let said = |said: String| Refusal::Failed(failed(nic, at, said));
+        let Some(folder) = self.plugins.iter().find(|f| f.join(plugin(nic)).is_file()) else {
+            return Err(Refusal::NoPlugin(failed(nic, at, format!("the plug-in is not on this node ({})", PLUGINS.join(", ")))));
+        };
         let mut command = Command::new(folder.join(plugin(nic)));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("CNI_COMMAND", verb).env("CNI_CONTAINERID", pod);
         command.env("CNI_NETNS", namespace).env("CNI_IFNAME", name(nic, at)).env("CNI_PATH", folder);
@@ -253,4 +301,51 @@ async fn is_there(device: &str) -> bool {
 
 fn failed(nic: &wire::Nic, at: usize, said: String) -> NicError {
     NicError { interface: name(nic, at), parent: nic.parent.clone(), driver: nic.driver.clone(), said }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plug-in that says what it is asked for, and refuses as long as there is a file `no`.
+    fn nics(folder: &std::path::Path) -> Nics {
+        let mut nics = Nics::new(folder.join("nics"), watch::Sender::new(None));
+        let plugins = folder.join("plugins");
+        std::fs::create_dir_all(&plugins).unwrap();
+        std::fs::create_dir_all(folder.join("nics")).unwrap();
+        let (script, root) = (folder.join("script"), folder.display());
+        std::fs::write(&script, format!("#!/bin/sh\ncat > /dev/null\necho \"$CNI_COMMAND $CNI_IFNAME\" >> '{root}/asked'\n[ ! -e '{root}/no' ]\n")).unwrap();
+        // By another program: one that this process has open for writing, or a child that it is just making, could not be run.
+        let installed = std::process::Command::new("install").args(["-m", "755"]).args([&script, &plugins.join("test")]).status().unwrap();
+        assert!(installed.success());
+        nics.plugins = vec![plugins];
+        nics
+    }
+
+    #[tokio::test]
+    async fn an_interface_that_cannot_be_taken_away_stays_written_down_until_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let nics = nics(folder.path());
+        let kept = wire::WantedInstance { nics: vec![wire::Nic { driver: "test".into(), ..Default::default() }], ..Default::default() };
+        std::fs::write(folder.path().join("nics/pod"), kept.encode_to_vec()).unwrap();
+        std::fs::write(folder.path().join("no"), "").unwrap();
+        assert!(!nics.remove("pod", None).await, "its address is taken");
+        assert_eq!(nics.left(&BTreeSet::new()).await, ["pod"]);
+        std::fs::remove_file(folder.path().join("no")).unwrap();
+        assert!(nics.remove("pod", None).await);
+        assert!(nics.left(&BTreeSet::new()).await.is_empty() && nics.remove("pod", None).await);
+        let asked = std::fs::read_to_string(folder.path().join("asked")).unwrap();
+        assert_eq!(asked.lines().filter(|line| line.starts_with("DEL ")).count(), 2, "{asked}");
+    }
+
+    #[tokio::test]
+    async fn what_is_being_taken_away_is_not_taken_away_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let nics = nics(folder.path());
+        let kept = wire::WantedInstance { nics: vec![wire::Nic { driver: "test".into(), ..Default::default() }], ..Default::default() };
+        std::fs::write(folder.path().join("nics/pod"), kept.encode_to_vec()).unwrap();
+        let (one, other) = tokio::join!(nics.remove("pod", None), nics.remove("pod", None));
+        assert!(one && !other, "the second one leaves it to the first");
+        assert_eq!(std::fs::read_to_string(folder.path().join("asked")).unwrap().lines().count(), 1);
+    }
 }

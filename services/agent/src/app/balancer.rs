@@ -18,6 +18,7 @@ use crate::domain::wanted::{Service, Wanted};
 
 mod datagrams;
 mod public;
+mod recovering;
 
 const FILE: &str = "balancer.json";
 const DRAIN_LIMIT_MS: i64 = 30_000;
@@ -85,14 +86,18 @@ pub struct Balancer {
 impl Balancer {
     /// Takes up what an earlier agent left. `own`: what no other agent of the machine has; its table of the packet filter goes by it.
     pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen, own: &str) -> Self {
-        let mut saved: Saved = disk.load(FILE).await;
+        let (mut saved, damaged): (Saved, bool) = disk.recall(FILE).await;
         let filter = datagrams::Filter::new(&name_hash(own));
         filter.succeed(&saved).await;
         filter.name().clone_into(&mut saved.table);
         let public = public::Public::new(listen.public_interface.clone());
         let (not_before_ms, seen_ms, back_not_before_ms) = (0, 0, 0);
         let (refused, placed) = Default::default();
-        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms, seen_ms, back_not_before_ms, refused, placed, filter, public }
+        let mut opened = Self { haproxy, disk, listen, saved, loaded: false, not_before_ms, seen_ms, back_not_before_ms, refused, placed, filter, public };
+        if damaged {
+            opened.recover().await;
+        }
+        opened
     }
 
     pub fn layout(&self) -> &Layout {
@@ -133,6 +138,23 @@ impl Balancer {
         // What the document says of a name counts most.
         names.extend(of.extra_hosts.iter().filter_map(|(name, address)| Some((name.clone(), address.parse().ok()?))));
         names
+    }
+
+    /// Gives each service that has none yet its address inside the node, so that instances can be told of all names before the balancer
+    /// is brought up to date.
+    pub async fn assign(&mut self, wanted: &Wanted) {
+        for service in wanted.services.values() {
+            self.address(&named(service), false).await;
+        }
+    }
+
+    /// Those of `ready` that the balancer sends requests to, as far as they are behind a service of its own: whoever depends on one asks it
+    /// there.
+    pub fn served(&self, wanted: &Wanted, ready: impl Iterator<Item = InstanceId>) -> BTreeSet<InstanceId> {
+        let rotation = self.saved.layout.in_rotation();
+        let there = |id: &InstanceId, service: &str| rotation.get(service).is_some_and(|instances| instances.contains(id));
+        let services = || wanted.services.iter().filter(|(_, s)| s.wire.protocol != "udp");
+        ready.filter(|id| services().filter(|(_, s)| s.backends.contains_key(id)).all(|(service, _)| there(id, service))).collect()
     }
 
     /// One round: brings HAProxy, and the kernel for datagrams, to what is wanted now. `ready` = address of each instance here that may get
@@ -210,8 +232,9 @@ impl Balancer {
         self.filter.shorten_pauses(now_ms);
     }
 
+    /// Not waited for the disk: nothing of it is on the machine any more when that has started anew.
     async fn save(&self) {
-        if let Err(error) = self.disk.save(FILE, &self.saved).await {
+        if let Err(error) = self.disk.note(FILE, &self.saved).await {
             tracing::error!(%error, "the balancer's state cannot be saved");
         }
     }
@@ -316,7 +339,7 @@ impl Balancer {
 
     /// The service's address on this node, made on first use. `unsure`: whether the machine has it is not known.
     async fn address(&mut self, id: &str, unsure: bool) -> Option<Ipv4Addr> {
-        let network = self.listen.service_network?;
+        self.listen.service_network?;
         if let Some(address) = self.saved.addresses.get(id) {
             // After a reboot the file is there and the address is not.
             if unsure {
@@ -324,12 +347,20 @@ impl Balancer {
             }
             return Some(*address);
         }
-        let taken: BTreeSet<_> = self.saved.addresses.values().copied().collect();
-        let address = free_address(network, id, &taken)?;
-        self.saved.addresses.insert(id.to_owned(), address);
+        let address = self.chosen(id)?;
         // Before it is used: one that nobody remembers would stay on the machine for ever.
         self.save().await;
         put(address).await;
+        Some(address)
+    }
+
+    /// Remembers a new address for a service: its own of before, if it is among those of which nobody knows whose they were.
+    fn chosen(&mut self, id: &str) -> Option<Ipv4Addr> {
+        let network = self.listen.service_network?;
+        let taken: BTreeSet<_> = self.saved.addresses.iter().filter(|(of, _)| !recovering::is_left(of)).map(|(_, address)| *address).collect();
+        let address = free_address(network, id, &taken)?;
+        self.saved.addresses.retain(|_, held| *held != address);
+        self.saved.addresses.insert(id.to_owned(), address);
         Some(address)
     }
 
@@ -538,6 +569,30 @@ mod tests {
         assert_eq!((weights(&wanted.services["s"]), weights(&by_use)), (vec![100, 100], vec![10, 100]));
         let servers = servers(&wanted.services["s"], &wanted, &ready, &pressed);
         assert_eq!(servers.values().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["10.88.0.1", "10.1.1.4"]);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_ready_is_served_only_when_the_balancer_has_it() {
+        use gantry_contract::proto::scheduler as wire;
+        let folder = tempfile::tempdir().unwrap();
+        let haproxy = Haproxy::new("/nowhere/haproxy".into(), folder.path().join("haproxy"), folder.path().join("log"), "127.0.0.1:0".into());
+        let disk = Disk::open(folder.path().join("state")).await.unwrap();
+        let listen = Listen { address: Ipv4Addr::LOCALHOST.into(), service_network: None, public_interface: String::new() };
+        let mut balancer = Balancer::open(Arc::new(haproxy), disk, listen, "a-test").await;
+        let id = |n: u128| InstanceId(gantry_kernel::Uuid::from_u128(n));
+        let backend = wire::Backend { instance_id: id(1).to_string(), port: 80, ..Default::default() };
+        let instance = |n| wire::WantedInstance { instance_id: id(n).to_string(), image: "x".into(), ..Default::default() };
+        let service = wire::WantedService { service_id: "s".into(), name: "db".into(), protocol: "tcp".into(), backends: vec![backend], ..Default::default() };
+        let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![instance(1), instance(2)], services: vec![service], ..Default::default() });
+        let ready = BTreeMap::from([(id(1), "127.0.0.1".to_owned()), (id(2), "127.0.0.1".to_owned())]);
+        let served = |balancer: &Balancer| balancer.served(&wanted, ready.keys().copied());
+        assert!(balancer.round(&wanted, &ready, BTreeSet::new(), &BTreeMap::new(), 1_000).await.is_err(), "there is no HAProxy");
+        assert_eq!(served(&balancer), BTreeSet::from([id(2)]), "nobody reaches the other one at its name yet");
+        let shape = balancer.shape("s", &wanted.services["s"], &wanted, false).await;
+        let server = Server { address: "127.0.0.1".into(), port: 80, weight: 100 };
+        let slots = vec![balance::Slot::Serving { instance: id(1), server }];
+        balancer.saved.layout.services.insert("s".into(), balance::Service { shape, slots });
+        assert_eq!(served(&balancer), BTreeSet::from([id(1), id(2)]));
     }
 
     #[tokio::test]

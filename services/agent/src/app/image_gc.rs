@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gantry_cri::{Cri, CriError};
@@ -20,7 +20,7 @@ const BEYOND_PERCENT: u64 = 5;
 pub struct ImageGc {
     pub cri: Cri,
     pub shared: Shared,
-    /// A folder of the disk in question.
+    /// Where the agent's own things lie: looked at where the runtime does not say on which file systems its images are.
     pub home: PathBuf,
     /// Above this the disk is full; 0: never look.
     pub full_percent: u8,
@@ -49,11 +49,24 @@ impl ImageGc {
     /// # Errors
     /// As every call of the runtime.
     pub async fn round(&self) -> Result<Vec<String>, CriError> {
-        if self.used_percent() <= self.full_percent.into() {
+        let disks = self.disks().await;
+        if used_percent(&disks) <= self.full_percent.into() {
             return Ok(Vec::new());
         }
         let target = u64::from(self.full_percent).saturating_sub(BEYOND_PERCENT);
-        Ok(remove_until(|| self.used_percent() <= target, self.unneeded().await?, |image| self.remove(image)).await)
+        Ok(remove_until(|| used_percent(&disks) <= target, self.unneeded().await?, |image| self.remove(image)).await)
+    }
+
+    /// A folder on each file system in question.
+    async fn disks(&self) -> Vec<PathBuf> {
+        let told = match self.cri.image_folders().await {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "the runtime does not tell where its images are");
+                Vec::new()
+            }
+        };
+        measured(told, &self.home)
     }
 
     /// False if it stays.
@@ -97,12 +110,22 @@ impl ImageGc {
         let images = instances.flat_map(|i| std::iter::once(&i.image).chain(i.init.iter().chain(&i.sidecars).map(|c| &c.image)));
         images.cloned().chain(self.shared.prepull.borrow().iter().map(|i| i.image.clone())).collect()
     }
+}
 
-    fn used_percent(&self) -> u64 {
-        let Ok(stat) = statvfs(&self.home) else { return 0 };
+/// Of what the runtime tells, that which can be looked at from here; otherwise the agent's own folder.
+fn measured(told: Vec<PathBuf>, home: &Path) -> Vec<PathBuf> {
+    let there: Vec<PathBuf> = told.into_iter().filter(|folder| statvfs(folder).is_ok()).collect();
+    if there.is_empty() { vec![home.to_owned()] } else { there }
+}
+
+/// Of the fullest.
+fn used_percent(disks: &[PathBuf]) -> u64 {
+    let of = |folder: &PathBuf| {
+        let Ok(stat) = statvfs(folder) else { return 0 };
         let (free, all) = (stat.f_bavail, stat.f_blocks.max(1));
         100 - free.min(all) * 100 / all
-    }
+    };
+    disks.iter().map(of).max().unwrap_or(0)
 }
 
 /// One after the other; gives those that are gone. One that stays is no reason to keep the others.
@@ -127,6 +150,19 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[test]
+    fn the_disk_with_the_images_is_measured_and_the_agents_own_where_nobody_tells() {
+        let root = tempfile::tempdir().unwrap();
+        let (images, home) = (root.path().join("images"), root.path().join("home"));
+        std::fs::create_dir(&images).unwrap();
+        assert_eq!(measured(vec![images.clone(), "/nowhere/images".into()], &home), [images]);
+        assert_eq!(measured(vec!["/nowhere/images".into()], &home), [home.clone()], "it may be another machine's folder");
+        assert_eq!(measured(Vec::new(), &home), [home]);
+        // A file system without blocks is not full, one that cannot be looked at neither.
+        assert_eq!(used_percent(&["/nowhere".into()]), 0);
+        assert!(used_percent(&["/nowhere".into(), root.path().to_owned()]) <= 100);
+    }
 
     #[tokio::test]
     async fn an_image_that_cannot_be_removed_keeps_no_other() {

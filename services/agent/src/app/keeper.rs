@@ -19,6 +19,7 @@ mod contents;
 mod evicting;
 mod health;
 mod letting_go;
+mod looking;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -38,7 +39,7 @@ use crate::adapters::runtime::Runtime;
 use crate::domain::acts::Act;
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
-use crate::domain::plan::{Action, Facts, plan};
+use crate::domain::plan::{Action, Facts};
 use crate::domain::restart::{LAST_DELAY_MS, crashes_after, delay_ms, given_up};
 use crate::domain::routes::Routes;
 use crate::domain::status::{Memory, statuses};
@@ -70,6 +71,8 @@ const READY_FILE: &str = "ready.json";
 pub struct Shared {
     /// The scheduler's word; `None` until there was one.
     pub wanted: watch::Sender<Option<Arc<Wanted>>>,
+    /// The word that is followed is on disk: steps begin only then, so that a restart never falls behind what was begun.
+    pub saved: watch::Sender<bool>,
     /// What the scheduler is told.
     pub status: watch::Sender<wire::Status>,
     /// Running pods, for metrics and logs.
@@ -106,6 +109,7 @@ impl Shared {
     pub fn new(wanted: Option<Wanted>) -> Self {
         Self {
             wanted: watch::Sender::new(wanted.map(Arc::new)),
+            saved: watch::Sender::new(true),
             status: watch::Sender::new(wire::Status::default()),
             pods: watch::Sender::new(Arc::default()),
             layout: watch::Sender::new(Layout::default()),
@@ -156,6 +160,8 @@ pub struct Keeper {
     ready: BTreeMap<InstanceId, String>,
     finished: (mpsc::UnboundedSender<Finished>, mpsc::UnboundedReceiver<Finished>),
     runtime_away: bool,
+    /// The engine has said once what there is; before that nothing is known by which requests could be led.
+    looked: bool,
     /// The lease is over.
     fencing: bool,
     /// What the engine had, and when it was asked.
@@ -168,6 +174,8 @@ pub struct Keeper {
     kept_for: Option<BTreeSet<InstanceId>>,
     /// The pods that were there when it was last looked whether others have left interfaces.
     connected: Option<BTreeSet<String>>,
+    /// Some have left interfaces, which are looked for again then.
+    interfaces_again: Option<Instant>,
 }
 
 /// After a look.
@@ -221,12 +229,14 @@ impl Keeper {
             // Bounded by one step per instance.
             finished: mpsc::unbounded_channel(),
             runtime_away: false,
+            looked: false,
             fencing: false,
             seen: None,
             hosts: BTreeMap::new(),
             refreshed: BTreeMap::new(),
             kept_for: None,
             connected: None,
+            interfaces_again: None,
         }
     }
 
@@ -244,6 +254,7 @@ impl Keeper {
                         tracing::error!(error = %chain(&error), "the container runtime does not answer; containers go on, but nothing can be changed");
                         self.shared.acts.record(Act::of_node("engine.lost", &self.steps.node, Some(chain(&error))));
                     }
+                    self.balance_as_seen().await;
                     Next { pause: Duration::from_secs(1), nothing_due: false }
                 }
             };
@@ -284,13 +295,16 @@ impl Keeper {
             return Ok(Next { pause: LOOK, nothing_due: false });
         };
         let within = self.within_lease(&word);
-        let wanted = self.without_halted(within);
-        self.balancer.give_away_public(&wanted).await;
+        self.balancer.give_away_public(&self.without_halted(within)).await;
         let known = self.seen.take().filter(|(_, at)| !anew && at.elapsed() < RELIST);
         let (pods, at) = match known {
             Some(known) => known,
-            None => (self.runtime.observe().await?, Instant::now()),
+            None => (self.look().await?, Instant::now()),
         };
+        // That may have taken long: there may be another word, or the lease may be over.
+        let word = self.shared.wanted.borrow().clone().unwrap_or(word);
+        let within = self.within_lease(&word);
+        let wanted = self.without_halted(within);
         if std::mem::take(&mut self.runtime_away) {
             tracing::info!("the container runtime answers again");
             self.shared.acts.record(Act::of_node("engine.returned", &self.steps.node, None));
@@ -300,33 +314,28 @@ impl Keeper {
         self.remember(&wanted, &pods).await;
         self.watch_health(&wanted, &pods);
         self.note_excess(&pods);
-        let ready = self.ready_addresses(&wanted, &pods).await;
-        let gone = self.gone(&wanted, &pods);
-        self.holder.keep(&self.balancer.held(&wanted)).await;
-        let pressed = self.shared.pressed.borrow().clone();
-        if let Err(error) = self.balancer.round(&wanted, &ready, gone, &pressed, self.facts.now_ms).await {
-            tracing::error!(error = %chain(&error), "the balancer could not be brought up to date");
-        }
+        self.let_go_of_interfaces(&pods).await;
+        self.balancer.assign(&wanted).await;
+        self.begin_new(&wanted, &pods);
+        self.balance(&wanted, &pods).await;
         self.facts.in_use = self.balancer.layout().in_use();
         if self.fencing {
             // Unanswered requests are not waited for.
             self.facts.in_use.retain(|id| !wanted.instances.get(id).is_some_and(|i| i.fenced));
         }
         self.facts.in_use.retain(|id| !self.shared.halted.borrow().contains(id));
-        self.update_hosts(&wanted, &pods).await;
-        self.update_files(&wanted, &pods).await;
-        self.let_go_of_others(&wanted, &pods).await;
-        self.let_go_of_interfaces(&pods).await;
-        self.facts.ready = self.ready.keys().copied().collect();
-        let held = self.shared.held.borrow().clone();
-        let plan = if held.is_empty() {
-            plan(&wanted, &pods, &self.facts)
-        } else {
-            plan(&wanted, &pods, &Facts { busy: self.facts.busy.union(&held).copied().collect(), ..self.facts.clone() })
-        };
+        let ready = self.ready.keys().copied();
+        // Whoever depends on one asks it where the balancer listens for it.
+        let in_order = self.facts.now_ms < self.facts.order_until_ms;
+        self.facts.ready = if in_order { self.balancer.served(&wanted, ready) } else { ready.collect() };
+        let plan = self.planned(&wanted, &pods);
         for action in plan.actions {
             self.begin(action, &wanted);
         }
+        // Steps are under way meanwhile.
+        self.update_hosts(&wanted, &pods).await;
+        self.update_files(&wanted, &pods).await;
+        self.let_go_of_others(&wanted, &pods).await;
         self.tell(&wanted, &pods);
         let pause = match self.exits.watch(pods.iter().filter(|p| p.running()).flat_map(Pod::running_ids)) {
             Hearing::Overdue => OVERDUE_LOOK,
@@ -353,14 +362,9 @@ impl Keeper {
         self.refreshed.retain(|id, _| there.contains(id));
         self.hosts.retain(|id, _| there.contains(id));
         self.counted.retain(|c| pods.iter().any(|p| p.container.as_ref().is_some_and(|k| k.id == *c)));
+        self.find_addresses(pods).await;
         for pod in pods {
             let memory = self.memory.entry(pod.instance).or_default();
-            if pod.ready
-                && memory.address.is_empty()
-                && let Ok(status) = self.runtime.cri.pod_status(&pod.id).await
-            {
-                memory.address = status.address;
-            }
             if memory.image_digest.is_empty()
                 && let Some(instance) = wanted.instances.get(&pod.instance)
             {
@@ -392,7 +396,8 @@ impl Keeper {
         }
         if ready != self.ready {
             self.ready = ready;
-            if let Err(error) = self.disk.save(READY_FILE, &self.ready).await {
+            // Of no use any more when the machine has started anew.
+            if let Err(error) = self.disk.note(READY_FILE, &self.ready).await {
                 tracing::error!(%error, "which instances are ready cannot be saved");
             }
         }
@@ -416,14 +421,19 @@ impl Keeper {
             Action::Create { attempt, .. } | Action::Start { attempt, .. } => drop(self.facts.attempts.insert(id, *attempt)),
             Action::Stop { .. } | Action::Beside { .. } | Action::StopBeside { .. } | Action::Remove { .. } => {}
         }
-        let (steps, done, cancel) = (self.steps.clone(), self.finished.0.clone(), self.cancel.clone());
+        let (steps, done, cancel, mut saved) = (self.steps.clone(), self.finished.0.clone(), self.cancel.clone(), self.shared.saved.subscribe());
         self.tracker.spawn(async move {
+            let step = async {
+                // Only fails when nobody saves any more.
+                drop(saved.wait_for(|saved| *saved).await);
+                steps.take(action.clone(), instance, names).await
+            };
             let late = async {
                 cancel.cancelled().await;
                 tokio::time::sleep(LAST_STEP).await;
             };
             let result = tokio::select! {
-                result = steps.take(action.clone(), instance, names) => result,
+                result = step => result,
                 () = late => return,
             };
             // Only fails when the keeper has ended, and then nobody needs it.
@@ -489,13 +499,7 @@ impl Keeper {
             images: self.shared.images.borrow().values().cloned().collect(),
             draining: self.balancer.layout().leaving().iter().map(ToString::to_string).collect(),
         };
-        self.shared.layout.send_if_modified(|held| {
-            let changed = held != self.balancer.layout();
-            if changed {
-                held.clone_from(self.balancer.layout());
-            }
-            changed
-        });
+        self.tell_layout();
         let pods = Arc::new(pods.to_vec());
         self.shared.pods.send_if_modified(|held| {
             let changed = *held != pods;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler::WantedInstance;
-use gantry_cri::{ContainerState, Credential, Cri, CriError, PodSpec};
+use gantry_cri::{ContainerState, Credential, Cri, CriError, Mount, PodSpec};
 use gantry_kernel::InstanceId;
 use tokio::sync::watch;
 
@@ -112,21 +112,26 @@ impl Steps {
             (Action::Create { instance: id, attempt }, Some(wanted)) => {
                 let (image, digest) = self.image(&wanted).await?;
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
-                let pod = self.cri.run_pod(&pod_spec).await?;
+                // What containers see is made while the engine makes the pod; only in the hosts file the pod's address is missing.
+                let hosts = hosts_text("", &pod_spec.hostname, &names);
+                let (pod, mounts) = tokio::join!(self.cri.run_pod(&pod_spec), self.folders.prepare(id, &wanted, &hosts));
+                let pod = pod?;
+                // First: a pod that is there is taken for one that has its interfaces.
                 self.connect(&pod, &wanted).await?;
                 self.enclose(id, &pod, &wanted).await?;
+                let mounts = mounts?;
                 // What goes on has had it before.
                 if !self.checkpoints.waits(id).await {
                     self.before(id, &wanted, (&pod, &pod_spec), &names).await?;
                 }
-                self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await
+                self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names, Some(mounts)).await
             }
             (Action::Start { instance: id, pod, attempt, old }, Some(wanted)) => {
                 let (image, digest) = self.image(&wanted).await?;
                 // The pod's own attempt is in its metadata already; only labels and the cgroup matter for its containers.
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
                 self.enclose(id, &pod, &wanted).await?;
-                let done = self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await?;
+                let done = self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names, None).await?;
                 if let Some(old) = old {
                     self.cri.remove_container(&old).await?;
                 }
@@ -225,12 +230,20 @@ impl Steps {
         attempt: u32,
         (image, digest): (&str, String),
         names: &BTreeMap<String, IpAddr>,
+        prepared: Option<Vec<Mount>>,
     ) -> Result<Done, StepError> {
         let address = self.cri.pod_status(pod).await?.address;
-        let mounts = self.folders.prepare(id, wanted, &hosts_text(&address, &pod_spec.hostname, names)).await?;
+        let hosts = hosts_text(&address, &pod_spec.hostname, names);
+        let mounts = match prepared {
+            Some(mounts) => {
+                self.folders.write_hosts(id, &hosts).await?;
+                mounts
+            }
+            None => self.folders.prepare(id, wanted, &hosts).await?,
+        };
         let spec = spec::container(&self.node, id, &spec::with_facts(wanted, &self.node, &address), attempt, image, mounts);
-        let container = self.cri.create_container(pod, pod_spec, &spec).await?;
-        self.limit_processes(id, wanted).await;
+        let (container, ()) = tokio::join!(self.cri.create_container(pod, pod_spec, &spec), self.limit_processes(id, wanted));
+        let container = container?;
         if self.checkpoints.lay(id, &container).await? {
             if let Err(source) = self.cri.start_container(&container).await {
                 return Err(StepError::Restore { why: self.checkpoints.did_not(id, &container).await, source });

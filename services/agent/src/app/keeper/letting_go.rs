@@ -2,12 +2,17 @@
 //! was taken away by hand leaves its folder, and volumes that are mounted.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use gantry_kernel::InstanceId;
+use tokio::time::Instant;
 
 use super::{Keeper, chain};
 use crate::domain::actual::Pod;
 use crate::domain::wanted::Wanted;
+
+/// Interfaces that could not be taken away are tried again after this.
+const INTERFACES_AGAIN: Duration = Duration::from_secs(30);
 
 impl Keeper {
     /// At the start, and whenever other instances are there than before.
@@ -33,15 +38,18 @@ impl Keeper {
         self.kept_for = Some(there);
     }
 
-    /// Interfaces of pods that somebody else took away: their addresses would stay taken. Not while a step is under way, which may have made a
-    /// pod that was not seen yet.
+    /// Interfaces of pods that somebody else took away, or that could not be taken away with their pod: their addresses would stay taken. Not
+    /// while a step is under way, which may have made a pod that was not seen yet.
     pub(super) async fn let_go_of_interfaces(&mut self, pods: &[Pod]) {
         let there: BTreeSet<String> = pods.iter().map(|p| p.id.clone()).collect();
-        if !self.facts.busy.is_empty() || self.connected.as_ref() == Some(&there) {
+        let due = self.interfaces_again.is_some_and(|at| at <= Instant::now());
+        if !self.facts.busy.is_empty() || (self.connected.as_ref() == Some(&there) && !due) {
             return;
         }
         let left = self.steps.nics.left(&there).await;
         self.connected = Some(there);
+        // What cannot be taken away now is looked for again.
+        self.interfaces_again = (!left.is_empty()).then(|| Instant::now() + INTERFACES_AGAIN);
         if left.is_empty() {
             return;
         }
@@ -49,8 +57,9 @@ impl Keeper {
         self.tracker.spawn(async move {
             let letting_go = async {
                 for pod in left {
-                    nics.remove(&pod, None).await;
-                    tracing::info!(pod, "interfaces of a pod that is no more were let go");
+                    if nics.remove(&pod, None).await {
+                        tracing::info!(pod, "interfaces of a pod that is no more were let go");
+                    }
                 }
             };
             // What is cut off is taken up by the next agent.

@@ -85,3 +85,38 @@ async fn interfaces_of_a_pod_that_somebody_took_away_go_with_it() {
     tokio::time::timeout(Duration::from_secs(10), keeper.tracker.wait()).await.expect("they go");
     assert!(!note.exists() && folder.path().join("nics/leases").exists());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_does_not_answer_holds_up_no_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    // Connections come in, and nobody answers.
+    let socket = folder.path().join("sock");
+    let _deaf = tokio::net::UnixListener::bind(&socket).unwrap();
+    keeper.steps.cri = Cri::lazy(&socket);
+    keeper.runtime = Runtime::new(keeper.steps.cri.clone(), "n1".into());
+    keeper.shared.wanted.send_replace(Some(Arc::default()));
+    keeper.ready.insert(InstanceId(Uuid::from_u128(1)), "container".into());
+    let began = Instant::now();
+    assert!(keeper.look().await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(120), "every call has its limit");
+    assert_eq!(keeper.ready.len(), 1, "nothing is known yet: what the agent before has left stays");
+    keeper.looked = true;
+    assert!(keeper.look().await.is_err());
+    assert!(keeper.ready.is_empty(), "what is not ready any more gets no requests, whatever the engine does");
+}
+
+#[tokio::test]
+async fn no_step_begins_before_its_word_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    keeper.shared.saved.send_replace(false);
+    // Of one that is not wanted, there is nothing to make.
+    let id = InstanceId(Uuid::from_u128(1));
+    keeper.begin(Action::Create { instance: id, attempt: 0 }, &Wanted::default());
+    tokio::task::yield_now().await;
+    assert!(keeper.finished.1.try_recv().is_err() && keeper.facts.busy.contains(&id));
+    keeper.shared.saved.send_replace(true);
+    let (action, result) = tokio::time::timeout(Duration::from_secs(30), keeper.finished.1.recv()).await.expect("it begins").unwrap();
+    assert!(action.instance() == id && result.is_ok());
+}
