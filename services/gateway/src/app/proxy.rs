@@ -165,7 +165,10 @@ async fn handed_over(
     wait: Duration,
 ) -> Result<Response<Body>, Problem> {
     let (request, too_long) = match bound {
-        Some(bound) => bounded(request, bound),
+        Some(bound) => {
+            let (request, seen) = bounded(request, bound);
+            (request, Some(seen))
+        }
         None => (request, None),
     };
     let mut answer = tokio::time::timeout(wait, neighbour.ask(request)).await.map_err(|elapsed| late(upstream, wait, elapsed))?;
@@ -179,7 +182,7 @@ async fn handed_over(
 }
 
 /// The request with a body that breaks off after `bound` bytes, and whether it did.
-fn bounded(request: Request<Body>, bound: usize) -> (Request<Body>, Option<Arc<AtomicBool>>) {
+fn bounded(request: Request<Body>, bound: usize) -> (Request<Body>, Arc<AtomicBool>) {
     let seen = Arc::new(AtomicBool::new(false));
     let tell = seen.clone();
     let request = request.map(|body| {
@@ -190,7 +193,7 @@ fn bounded(request: Request<Body>, bound: usize) -> (Request<Body>, Option<Arc<A
             error
         }))
     });
-    (request, Some(seen))
+    (request, seen)
 }
 
 fn late(upstream: Upstream, wait: Duration, elapsed: tokio::time::error::Elapsed) -> Problem {
