@@ -38,14 +38,31 @@ const LIBRARIES: [(&str, &[&str]); 14] = [
 
 /// Programs that are no services. The stories of integration-tests are black-box (see [`STORIES`]); its `bench` is not: to measure
 /// the event log, the bus and the host without a service's own work, it puts a small service of its own on them; it starts the
-/// registry with a door that the peer has, too, and the scheduler beside nodes that only pretend or with a cluster to watch; and it
-/// loads a layout of its own into the agent's balancer.
+/// registry with a door that the peer has, too, the gateway in the process of that small service, and the scheduler beside nodes that
+/// only pretend or with a cluster to watch; and it loads a layout of its own into the agent's balancer.
 const PROGRAMS: [(&str, &[&str]); 4] = [
     // Of the clusters it reads no more than a person's own kubeconfig.
     ("cli", &["kernel", "kubernetes"]),
     (
         "integration-tests",
-        &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit", "registry", "scheduler", "agent", "planner", "kubernetes"],
+        &[
+            "kernel",
+            "contract",
+            "servers",
+            "cri",
+            "host",
+            "auth",
+            "bus",
+            "es-pg",
+            "es",
+            "testkit",
+            "registry",
+            "scheduler",
+            "agent",
+            "gateway",
+            "planner",
+            "kubernetes",
+        ],
     ),
     ("xtask", &["kernel", "servers", "cri"]),
     // What `new-service` copies: as any service.
@@ -64,6 +81,7 @@ const STORIES: (&str, &[&str], &str) = (
         "gantry_registry",
         "gantry_scheduler",
         "gantry_agent",
+        "gantry_gateway",
         "gantry_planner",
         "gantry_kubernetes",
     ],

@@ -1,6 +1,6 @@
 //! What one request costs, on the real host: a small service of our own in a process of its own, asked directly, through the
-//! gateway and over gRPC. The anchor is nginx, which answers the same bytes over the same kind of connection and does nothing for
-//! them; for reading a row it is pgbench.
+//! gateway (in the same process, and in one of its own) and over gRPC. The anchor is nginx, which answers the same bytes over the
+//! same kind of connection and does nothing for them; for reading a row it is pgbench.
 
 mod desk;
 pub mod load;
@@ -29,7 +29,7 @@ use crate::bench::pgbench::PgBench;
 use crate::bench::rounds::interleaved;
 use crate::bench::usage::cpu_of;
 
-pub const FIGURES: &[&str] = &["http-memory", "http-gateway", "grpc-unary", "http-row"];
+pub const FIGURES: &[&str] = &["http-memory", "http-gateway", "http-gateway-apart", "grpc-unary", "http-row"];
 /// Requests under way at once.
 const CALLERS: usize = 32;
 const UNIT: &str = "us of CPU per request";
@@ -64,10 +64,17 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         figures.push(Figure::compared("http-memory", UNIT, ANCHOR, rounds, Goal::AtMost(2.0)));
     }
     if wants("http-gateway") {
+        // As on one machine: the gateway and the service are one process.
+        let through = http(desk.door, &greeting);
+        let rounds = interleaved(options.rounds, || cost(&|| vec![desk.pid()], &through), anchor)?;
+        figures.push(Figure::compared("http-gateway", UNIT, ANCHOR, rounds, Goal::AtMost(4.0)));
+    }
+    if wants("http-gateway-apart") {
+        // As past one machine: a process for each, and a connection with certificates between them.
         let door = gateway(&ground, &desk)?;
         let through = http(door.address, &greeting);
         let rounds = interleaved(options.rounds, || cost(&|| vec![desk.pid(), door.pid()], &through), anchor)?;
-        figures.push(Figure::compared("http-gateway", UNIT, ANCHOR, rounds, Goal::AtMost(4.0)));
+        figures.push(Figure::compared("http-gateway-apart", UNIT, ANCHOR, rounds, Goal::AtMost(4.0)));
     }
     if wants("grpc-unary") {
         let unary = || -> Result<f64> {

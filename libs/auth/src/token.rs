@@ -141,9 +141,11 @@ struct Verified {
     claims: Arc<AccessClaims>,
 }
 
-/// Verifies tokens for one audience. Cheap to clone.
+/// Verifies tokens for one audience. Cheap to clone: every request has one.
 #[derive(Clone)]
-pub struct Verifier {
+pub struct Verifier(Arc<Shared>);
+
+struct Shared {
     keys: Keys,
     issuer: Arc<str>,
     verified: Cache<Tail, Arc<Verified>>,
@@ -153,20 +155,20 @@ pub struct Verifier {
 
 impl Verifier {
     pub fn new(keys: Keys, issuer: &str) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             keys,
             issuer: issuer.into(),
             verified: Cache::builder().max_capacity(50_000).time_to_live(std::time::Duration::from_secs(60)).build(),
             proofs: Cache::builder().max_capacity(200_000).time_to_live(std::time::Duration::from_secs(130)).build(),
-        }
+        }))
     }
 
     pub fn keys(&self) -> &Keys {
-        &self.keys
+        &self.0.keys
     }
 
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.0.issuer
     }
 
     /// Checks an access token that is shown as a bearer token: one that is bound to a key does not count.
@@ -185,20 +187,20 @@ impl Verifier {
     /// See [`TokenError`].
     pub(crate) async fn bound_or_bearer(&self, token: &str, now: OffsetDateTime) -> Result<Arc<AccessClaims>, TokenError> {
         let tail = *token.as_bytes().last_chunk::<32>().ok_or(TokenError::Foreign)?;
-        if let Some(known) = self.verified.get(&tail).await
+        if let Some(known) = self.0.verified.get(&tail).await
             && *known.text == *token
         {
             let alive = known.claims.exp + LEEWAY_SECS >= now.unix_timestamp();
             return if alive { Ok(known.claims.clone()) } else { Err(TokenError::Expired) };
         }
-        let claims: Arc<AccessClaims> = Arc::new(self.check(token, &self.issuer).await?);
-        self.verified.insert(tail, Arc::new(Verified { text: token.into(), claims: claims.clone() })).await;
+        let claims: Arc<AccessClaims> = Arc::new(self.check(token, &self.0.issuer).await?);
+        self.0.verified.insert(tail, Arc::new(Verified { text: token.into(), claims: claims.clone() })).await;
         Ok(claims)
     }
 
     /// Whether a proof (RFC 9449) comes for the first time here.
     pub async fn first_time(&self, proof: &crate::dpop::Proof) -> bool {
-        self.proofs.entry((proof.jkt.clone(), proof.jti.clone())).or_insert(()).await.is_fresh()
+        self.0.proofs.entry((proof.jkt.clone(), proof.jti.clone())).or_insert(()).await.is_fresh()
     }
 
     /// Checks any token of ours for `audience`.
@@ -210,7 +212,7 @@ impl Verifier {
         let (header, payload) = signed.split_once('.').ok_or(TokenError::Foreign)?;
         let header = decoded(header).ok_or(TokenError::Foreign)?;
         let header: Head<'_> = serde_json::from_slice(&header).map_err(|_| TokenError::Foreign)?;
-        let key = self.keys.get(&header.kid).await.filter(|_| header.crit.is_none()).ok_or(TokenError::Foreign)?;
+        let key = self.0.keys.get(&header.kid).await.filter(|_| header.crit.is_none()).ok_or(TokenError::Foreign)?;
         if header.alg != key.algorithm {
             return Err(invalid("its algorithm is not the key's"));
         }
@@ -227,7 +229,7 @@ impl Verifier {
         if nbf > now + LEEWAY_SECS {
             return Err(invalid("it does not count yet"));
         }
-        if claims.issuer() != &*self.issuer {
+        if claims.issuer() != &*self.0.issuer {
             return Err(invalid("it is by another issuer"));
         }
         if claims.audience() != audience {

@@ -98,12 +98,13 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
 /// Publishes a block. Every message says which sequence it must follow, so JetStream takes it only right behind the one
 /// before: if one is lost or refused, all after it are, too, and the answer to the last one speaks for the whole block.
 async fn publish(bus: &Bus, block: &[Arc<Recorded>], at: &mut Stored) -> anyhow::Result<(PublishAckFuture, u64)> {
-    let (last, before) = block.split_last().context("a block has events")?;
-    for event in before {
-        let (subject, headers, payload) = message(bus, event, at)?;
+    // All are made before the first goes out: the task of the connection writes what it finds, and finding them one by one it would ask
+    // the kernel, and wake the server, for each.
+    let mut messages: Vec<_> = block.iter().map(|event| message(bus, event, at)).collect();
+    let (subject, headers, payload) = messages.pop().context("a block has events")?;
+    for (subject, headers, payload) in messages {
         bus.client.publish_with_headers(subject, headers, payload).await?;
     }
-    let (subject, headers, payload) = message(bus, last, at)?;
     Ok((bus.js.publish_with_headers(subject, headers, payload).await?, at.sequence))
 }
 
@@ -114,11 +115,11 @@ async fn confirm(acknowledged: PublishAckFuture, sequence: u64) -> anyhow::Resul
 }
 
 /// The event as it must stand behind `at`, which moves on to it.
-fn message(bus: &Bus, event: &Recorded, at: &mut Stored) -> anyhow::Result<(String, HeaderMap, Bytes)> {
+fn message(bus: &Bus, event: &Recorded, at: &mut Stored) -> (String, HeaderMap, Bytes) {
     let mut headers = headers_of(event);
     headers.insert(NATS_EXPECTED_LAST_SEQUENCE, at.sequence.to_string());
     *at = Stored { position: event.position, sequence: at.sequence + 1 };
-    Ok((subject_of(&bus.prefix, event), headers, Bytes::copy_from_slice(event.data.as_str().as_bytes())))
+    (subject_of(&bus.prefix, event), headers, Bytes::copy_from_slice(event.data.as_str().as_bytes()))
 }
 
 /// The last message of a stream: which event it is, and its place there.

@@ -1,8 +1,11 @@
 //! Builds a projection anew beside the live one, which goes on serving, and swaps the two at the end.
 
+use anyhow::Context;
 use gantry_es::Recorded;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use sqlx::{AssertSqlSafe, Executor};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::db::{Db, role_of};
 use crate::log::Log;
@@ -11,6 +14,8 @@ use crate::runner::OwnLog;
 
 /// Batches in one transaction: what is half built is of no use to anybody, so it need not be kept batch by batch.
 const TOGETHER: usize = 20;
+/// Batches that wait to be written: events are read and made while the projection works on those before, on another thread.
+const AHEAD: usize = 2;
 
 /// Builds a projection of the own log anew and swaps; returns the position at the swap.
 ///
@@ -58,7 +63,7 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
     let path = format!("set local search_path to {beside}, {schema}; set local synchronous_commit to off");
     let mut at = (0, 0);
     // As far as the live one is, reading ahead while rows are written.
-    let mut batch = Batch::new();
+    let mut reader = Reader::start(source.again());
     let mut live: i64 = 0;
     loop {
         if at.0 >= live {
@@ -68,24 +73,24 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
                 break;
             }
         }
+        let mut batch = reader.next().await?;
         if batch.is_empty() {
-            batch = source.next(at.0, at.1).await?;
             continue;
         }
         let tx = orm.begin().await?;
         tx.execute_unprepared(&path).await?;
-        for _ in 0..TOGETHER {
-            let next = batch.last().map_or(at, |(event, sequence)| (event.position, *sequence));
-            let write = apply_all(projection, &tx, &batch);
-            let read = async { if next.0 >= live { Ok(Batch::new()) } else { source.next(next.0, next.1).await } };
-            let ((), ahead) = tokio::try_join!(write, read)?;
-            (batch, at) = (ahead, next);
-            if batch.is_empty() {
+        let mut left = TOGETHER;
+        while let Some(last) = batch.last().map(|(event, sequence)| (event.position, *sequence)) {
+            apply_all(projection, &tx, &batch).await?;
+            (at, left) = (last, left - 1);
+            if left == 0 || at.0 >= live {
                 break;
             }
+            batch = reader.next().await?;
         }
         tx.commit().await?;
     }
+    drop(reader);
     // The live runner waits at this lock; what came meanwhile is little.
     let tx = orm.begin().await?;
     let live = lock_checkpoint(&tx, projection.name()).await?;
@@ -109,6 +114,37 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
     save_checkpoint(&tx, name, at.0, at.1).await?;
     tx.commit().await?;
     Ok(at.0)
+}
+
+/// Reads from the beginning on, a little ahead of whoever takes the batches; ends with it.
+struct Reader {
+    batches: mpsc::Receiver<anyhow::Result<Batch>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Reader {
+    fn start(source: Box<dyn Source>) -> Self {
+        let (hand, batches) = mpsc::channel(AHEAD);
+        let task = tokio::spawn(async move {
+            let mut at = (0, 0);
+            loop {
+                let batch = source.next(at.0, at.1).await;
+                let over = batch.is_err();
+                if let Some((event, sequence)) = batch.as_ref().ok().and_then(|batch| batch.last()) {
+                    at = (event.position, *sequence);
+                }
+                if hand.send(batch).await.is_err() || over {
+                    return;
+                }
+            }
+        });
+        Self { batches, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// What comes next; empty when there was nothing at that time.
+    async fn next(&mut self) -> anyhow::Result<Batch> {
+        self.batches.recv().await.context("the events are not read any more")?
+    }
 }
 
 async fn apply_all(projection: &dyn Projection, tx: &DatabaseTransaction, batch: &Batch) -> anyhow::Result<()> {

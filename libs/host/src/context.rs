@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gantry_auth::{Auth, KeySource, Keys, RightsProjection, Verifier};
+use gantry_auth::{Auth, KeySource, Keys, Peer, PeerSerial, RightsProjection, Verifier};
 use gantry_bus::Bus;
 use gantry_contract::audit::AuditFact;
 use gantry_es_pg::{Db, Keyring, Log, Progress, Projection, ProjectionRunner, Settings, TodoHandler, TodoRunner};
@@ -20,8 +20,10 @@ use tonic::transport::Endpoint;
 use crate::channel::Channel;
 use crate::config::Platform;
 use crate::connect::{patiently, place};
+use crate::grpc::OnePort;
+use crate::neighbour::Neighbour;
 use crate::pki::{Leaf, Pki};
-use crate::serve::Entrance;
+use crate::serve::{Entrance, service_of};
 use crate::shown::Shown;
 use crate::sign_in::Looks;
 use crate::tls::shown_client_config;
@@ -62,6 +64,8 @@ pub struct HostInner {
     pub progress: Progress,
     stored: Option<Stored>,
     addresses: Addresses,
+    /// Who it is to those it asks: what its certificate says.
+    caller: Option<(Peer, PeerSerial)>,
     channels: Mutex<BTreeMap<&'static str, Channel>>,
     rights_at: OnceLock<watch::Receiver<i64>>,
     /// For streams.
@@ -76,15 +80,26 @@ struct Stored {
 
 /// Where the services of this process listen, filled as they start; others come from the configuration.
 #[derive(Clone, Default)]
-pub struct Addresses(Arc<Mutex<BTreeMap<String, String>>>);
+pub struct Addresses(Arc<Mutex<BTreeMap<String, Address>>>);
+
+struct Address {
+    url: String,
+    /// Of a service in this very process. Weak: it holds its host, which holds these.
+    port: Weak<OnePort>,
+}
 
 impl Addresses {
-    pub(crate) fn set(&self, service: &str, url: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service.to_owned(), url);
+    /// `port`: as long as somebody holds it, the service can be asked without a connection.
+    pub(crate) fn set(&self, service: &str, url: String, port: Weak<OnePort>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service.to_owned(), Address { url, port });
     }
 
     fn get(&self, service: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service).map(|address| address.url.clone())
+    }
+
+    fn port(&self, service: &str) -> Option<Arc<OnePort>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service)?.port.upgrade()
     }
 }
 
@@ -119,6 +134,7 @@ impl Host {
         let Needs { database, bus: wait } = needs;
         let Surroundings { env, platform, pki, addresses, cancel, tracker, public } = around;
         let leaf = pki.leaf(name, &[])?;
+        let caller = leaf.der()?.0.first().and_then(|certificate| service_of(certificate));
         let shown = Shown::new(leaf.clone())?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(shown_client_config(&pki, shown.clone())?)
@@ -170,6 +186,7 @@ impl Host {
             progress: Progress::default(),
             stored,
             addresses,
+            caller,
             channels: Mutex::default(),
             rights_at: OnceLock::new(),
             sign_ins: Looks::default(),
@@ -305,6 +322,15 @@ impl Host {
     /// When it neither runs here nor is configured.
     pub fn url_of(&self, service: &str) -> Result<String, Problem> {
         url_of(&self.addresses, &self.platform, service).ok_or_else(|| Problem::unavailable(format_args!("the {service} service")))
+    }
+
+    /// Another service of this process, to be asked without a connection. None where it runs elsewhere, has not started yet, or the
+    /// configuration names an address for it.
+    pub fn neighbour(&self, service: &str) -> Option<Neighbour> {
+        if self.platform.peers.contains_key(service) {
+            return None;
+        }
+        Some(Neighbour::new(self.addresses.port(service)?, self.caller.clone()))
     }
 
     /// A gRPC channel to another service: mTLS, connected lazily, kept. Its calls carry the trace at hand and a deadline.

@@ -1,7 +1,7 @@
 //! Starting services: each as an entry of one process, with shared configuration, certificates and shutdown.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -69,9 +69,9 @@ impl Running {
         Ok(Self { platform, env, cancel, tracker, doors, pki, addresses: Addresses::default() })
     }
 
-    /// Where a service of this process listens, once it does.
+    /// Where a service listens that is asked over a connection, whatever else runs in this process.
     pub fn set_address(&self, service: &str, url: String) {
-        self.addresses.set(service, url);
+        self.addresses.set(service, url, Weak::new());
     }
 
     pub fn pki(&self) -> &Pki {
@@ -149,8 +149,15 @@ pub async fn start<S: Service>(config: S::Config, running: &Running) -> anyhow::
         tls::door_config(if of_an_operator { host.shown.clone() } else { Shown::new(host.pki.leaf(S::NAME, &[&public_name])?)? })
     };
     let app = assemble::<S>(parts, &host).await?;
+    let port = Arc::new(app.clone());
     let listening = serve::serve(address, tls, app, &running.doors).await?;
-    running.addresses.set(S::NAME, format!("https://{}", listening.address));
+    running.addresses.set(S::NAME, format!("https://{}", listening.address), Arc::downgrade(&port));
+    // As long as it may be asked: nobody else holds it but for the length of a request.
+    let cancel = running.cancel.clone();
+    running.tracker.spawn(async move {
+        cancel.cancelled().await;
+        drop(port);
+    });
     tracing::info!(service = S::NAME, address = %listening.address, "service listens");
     Ok(host)
 }

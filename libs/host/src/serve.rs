@@ -210,7 +210,7 @@ where
 }
 
 /// The service in a certificate's `spiffe://gantry/<name>`, and the certificate's serial.
-fn service_of(certificate: &[u8]) -> Option<(Peer, PeerSerial)> {
+pub(crate) fn service_of(certificate: &[u8]) -> Option<(Peer, PeerSerial)> {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let names = certificate.subject_alternative_name().ok()??;

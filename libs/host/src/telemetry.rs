@@ -150,12 +150,21 @@ pub fn begin(service: &'static str, env: &Env, headers: &HeaderMap, name: impl F
     };
     if !collected() {
         let trace = fresh();
-        return Began { span: tracing::info_span!("request", service, trace_id = trace.id()), trace };
+        let span = match parent {
+            // The caller may be of this process, and its span around us: our lines name us alone, as in a process of our own.
+            Some(_) => tracing::info_span!(parent: None, "request", service, trace_id = trace.id()),
+            None => tracing::info_span!("request", service, trace_id = trace.id()),
+        };
+        return Began { span, trace };
     }
-    let span = tracing::info_span!("request", service, trace_id = tracing::field::Empty, otel.name = name(), otel.kind = "server");
-    if let Some(parent) = parent {
-        parent.adopt(&span);
-    }
+    let span = match parent {
+        Some(parent) => {
+            let span = tracing::info_span!(parent: None, "request", service, trace_id = tracing::field::Empty, otel.name = name(), otel.kind = "server");
+            parent.adopt(&span);
+            span
+        }
+        None => tracing::info_span!("request", service, trace_id = tracing::field::Empty, otel.name = name(), otel.kind = "server"),
+    };
     let trace = Trace::of(&span).unwrap_or_else(fresh);
     span.record("trace_id", trace.id());
     Began { trace, span }

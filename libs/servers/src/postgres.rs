@@ -83,7 +83,7 @@ impl Postgres {
             "# Written by gantry at every start; change gantry's configuration instead.\n\
              listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n\
              max_connections = 400\nshared_buffers = 128MB\nfsync = {safe}\nfull_page_writes = {safe}\nsynchronous_commit = on\n\
-             wal_compression = on\nmax_wal_size = 1GB\ncheckpoint_timeout = 10min\n\
+             wal_compression = on\nwal_buffers = 16MB\nmax_wal_size = 1GB\ncheckpoint_timeout = 10min\n\
              password_encryption = 'scram-sha-256'\nlog_destination = 'stderr'\nlogging_collector = off\n\
              log_line_prefix = '%m [%p] %q%u@%d '\nlog_min_duration_statement = 2000\nidle_in_transaction_session_timeout = '5min'\n\
              timezone = 'UTC'\n",

@@ -1,5 +1,6 @@
 //! A service as small as can be on the real host, in a process of its own: it greets whoever may know the platform, and reads
-//! single rows of its projection. It goes by identity's name, since the gateway asks no others.
+//! single rows of its projection. It goes by identity's name, since the gateway asks no others; one of these is in its process, as in the
+//! default installation, where everything runs in one.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -13,9 +14,11 @@ use axum::routing::get;
 use gantry_auth::Caller;
 use gantry_es::{Meta, NewEvent, Recorded, StreamId};
 use gantry_es_pg::{Append, Loader, Projection};
+use gantry_gateway::{Gateway, GatewayConfig};
 use gantry_host::config::Nothing;
 use gantry_host::{ApiResult, Host, Json, Parts, Platform, Running, Service, load, telemetry};
 use gantry_kernel::{Env, Problem, UserId};
+use gantry_servers::server::free_port;
 use gantry_testkit::Signer;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::{Deserialize, Serialize};
@@ -36,6 +39,7 @@ pub fn row_path(number: usize) -> String {
 #[derive(Serialize, Deserialize)]
 struct Said {
     address: SocketAddr,
+    door: SocketAddr,
     token: String,
 }
 
@@ -43,6 +47,8 @@ struct Said {
 pub struct Desk {
     process: Process,
     pub address: SocketAddr,
+    /// Of the gateway in its process.
+    pub door: SocketAddr,
     pub token: String,
 }
 
@@ -55,8 +61,8 @@ impl Desk {
         if line.is_empty() {
             bail!("the bench's service did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
         }
-        let Said { address, token } = serde_json::from_str(&line)?;
-        Ok(Self { process, address, token })
+        let Said { address, door, token } = serde_json::from_str(&line)?;
+        Ok(Self { process, address, door, token })
     }
 
     pub fn pid(&self) -> u32 {
@@ -79,8 +85,11 @@ pub fn serve() -> Result<()> {
         let signer = Signer::new();
         host.auth.verifier.keys().set(&signer.set);
         let address = host.url_of(SERVICE)?.trim_start_matches("https://").parse()?;
+        let door = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        // One client on one address is all there is here.
+        gantry_host::start::<Gateway>(GatewayConfig { listen: door, requests_per_second: 0, ..GatewayConfig::default() }, &running).await?;
         let token = signer.user(&running.env, &url, UserId(running.env.uuid()), "ada");
-        println!("{}", serde_json::to_string(&Said { address, token })?);
+        println!("{}", serde_json::to_string(&Said { address, door, token })?);
         tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
         running.stop().await;
         Ok(())

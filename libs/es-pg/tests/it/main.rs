@@ -12,6 +12,7 @@ mod lease;
 mod migrations;
 mod order;
 mod projections;
+mod rebuilds;
 mod silent;
 mod snapshots;
 mod tampering;

@@ -1,9 +1,12 @@
 //! A service with one aggregate-less endpoint of each kind.
 
+use std::net::SocketAddr;
+
 use async_trait::async_trait;
-use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
-use gantry_auth::Caller;
+use axum::{Extension, Router};
+use gantry_auth::{Caller, Peer};
 use gantry_es::{Meta, NewEvent, StreamId};
 use gantry_es_pg::Append;
 use gantry_host::config::Nothing;
@@ -35,6 +38,7 @@ impl Service for Echo {
             .route("/api/v1/platform", get(platform))
             .route("/api/v1/broken", get(broken))
             .route("/api/v1/panic", get(panics))
+            .route("/api/v1/who", get(who))
             .with_state(host);
         Ok(Parts { router, ..Parts::default() })
     }
@@ -50,6 +54,11 @@ async fn note(axum::extract::State(host): axum::extract::State<Host>, caller: Ca
 async fn platform(axum::extract::State(host): axum::extract::State<Host>, caller: Caller) -> ApiResult<&'static str> {
     host.auth.require(&caller, Role::Admin, Scope::Platform)?;
     Ok("you may")
+}
+
+/// Who asks, and from which port.
+async fn who(Extension(Peer(name)): Extension<Peer>, ConnectInfo(from): ConnectInfo<SocketAddr>) -> String {
+    format!("{name} {}", from.port())
 }
 
 async fn broken() -> ApiResult<()> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use gantry_host::Neighbour;
 use gantry_kernel::Problem;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
@@ -25,6 +26,8 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// A service's base URL (`https://127.0.0.1:7401`), as it is known now.
 type Resolve = dyn Fn(&'static str) -> Option<String> + Send + Sync;
+/// A service that runs in this process, if it does.
+type Beside = dyn Fn(&'static str) -> Option<Neighbour> + Send + Sync;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +36,7 @@ pub struct Upstreams {
     /// gRPC needs HTTP/2; few connections carry many calls.
     calls: Client<HttpsConnector<HttpConnector>, Body>,
     resolve: Arc<Resolve>,
+    beside: Arc<Beside>,
 }
 
 impl Upstreams {
@@ -60,7 +64,18 @@ impl Upstreams {
             .pool_idle_timeout(Duration::from_secs(60))
             .pool_max_idle_per_host(IDLE_PER_SERVICE)
             .build(connector);
-        Self { client, calls, resolve: Arc::new(resolve) }
+        Self { client, calls, resolve: Arc::new(resolve), beside: Arc::new(|_| None) }
+    }
+
+    /// Services that `beside` gives are asked without a connection.
+    #[must_use]
+    pub fn with_neighbours(self, beside: impl Fn(&'static str) -> Option<Neighbour> + Send + Sync + 'static) -> Self {
+        Self { beside: Arc::new(beside), ..self }
+    }
+
+    /// The service, if it runs in this process.
+    pub fn neighbour(&self, upstream: Upstream) -> Option<Neighbour> {
+        (self.beside)(upstream.name())
     }
 
     /// The same path and query at the service's address; `None` when it has no address.

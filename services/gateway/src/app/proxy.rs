@@ -1,15 +1,18 @@
 //! Sends a request on to its service and the answer back, both streamed: no body is ever held here. The path, the
-//! target and the credentials are settled before ([`super::door`]).
+//! target and the credentials are settled before ([`super::door`]). A service of this process is handed the request itself;
+//! what it and the client see is the same as over a connection.
 
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse;
+use gantry_host::Neighbour;
 use gantry_kernel::{Kind, Problem};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::{LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioIo;
@@ -50,7 +53,7 @@ impl Proxy {
     /// `request` has a normalised path. The answer is a problem when the service is away, too slow, or the body too large.
     pub async fn forward(&self, upstream: Upstream, class: Class, mut request: Request<Body>, seen: &Seen<'_>) -> Response<Body> {
         let mut upgrade = wants_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
-        let answer = match self.sent(upstream, class, request, seen, upgrade.is_some()).await {
+        let mut answer = match self.sent(upstream, class, request, seen, upgrade.is_some()).await {
             Ok(answer) => answer,
             Err(problem) => return problem.into_response(),
         };
@@ -59,17 +62,21 @@ impl Proxy {
             Some(client) if switched => self.join(client, answer),
             Some(_) | None if switched => Problem::new(Kind::Internal, "gateway.upgrade", "the service changed the protocol unasked").into_response(),
             Some(_) | None => {
-                let mut answer = answer.map(Body::new);
                 forwarding::strip_hop_by_hop(answer.headers_mut(), false);
                 answer
             }
         }
     }
 
-    async fn sent(&self, upstream: Upstream, class: Class, request: Request<Body>, seen: &Seen<'_>, upgrade: bool) -> Result<Response<Incoming>, Problem> {
+    async fn sent(&self, upstream: Upstream, class: Class, request: Request<Body>, seen: &Seen<'_>, upgrade: bool) -> Result<Response<Body>, Problem> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().cloned().ok_or_else(|| Problem::invalid("path", "must not be empty"))?;
-        parts.uri = self.upstreams.uri(upstream, path).ok_or_else(|| Problem::unavailable(upstream))?;
+        // What becomes another protocol, or is HTTP/2 all the way, has a connection on both sides.
+        let neighbour = if upgrade || class == Class::Rpc { None } else { self.upstreams.neighbour(upstream) };
+        parts.uri = match &neighbour {
+            Some(_) => Uri::from(path),
+            None => self.upstreams.uri(upstream, path).ok_or_else(|| Problem::unavailable(upstream))?,
+        };
         parts.version = if class == Class::Rpc { Version::HTTP_2 } else { Version::HTTP_11 };
         let certificate = parts.extensions.remove::<ClientCertificate>();
         parts.extensions.clear();
@@ -77,10 +84,10 @@ impl Proxy {
         if class == Class::Rpc {
             parts.headers.remove(header::HOST);
             // gRPC over HTTP/2, "Requests": the status comes in trailers, and the caller takes them.
-            parts.headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
+            parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         // Only identity and the services' own checks look at it, and only because it comes from us.
-        if let Some(value) = certificate.and_then(|ClientCertificate(text)| http::HeaderValue::from_str(&text).ok()) {
+        if let Some(value) = certificate.and_then(|ClientCertificate(text)| HeaderValue::from_str(&text).ok()) {
             parts.headers.insert(forwarding::CLIENT_CERT, value);
         }
         let bodyless = body.is_end_stream() && !parts.headers.contains_key(header::CONTENT_LENGTH);
@@ -90,6 +97,17 @@ impl Proxy {
             Class::Api | Class::SignIn => Some(self.bounds.body),
         };
         check_length(&parts.headers, bound)?;
+        let wait = if bodyless { self.bounds.head } else { self.bounds.upload };
+        if let Some(neighbour) = neighbour {
+            // Whoever came by HTTP/2 sent none, and every request of HTTP/1.1 has one.
+            if !parts.headers.contains_key(header::HOST)
+                && let Ok(host) = HeaderValue::from_str(seen.host)
+            {
+                parts.headers.insert(header::HOST, host);
+            }
+            let bound = bound.filter(|_| !bodyless);
+            return handed_over(&neighbour, upstream, Request::from_parts(parts, body), bound, wait).await;
+        }
         if bodyless && parts.method.is_idempotent() {
             for pause in PAUSES {
                 match self.attempt(upstream, class, rebuilt(&parts), self.bounds.head).await {
@@ -100,7 +118,6 @@ impl Proxy {
                 }
             }
         }
-        let wait = if bodyless { self.bounds.head } else { self.bounds.upload };
         let body = match bound {
             Some(bound) if !bodyless => Body::new(Limited::new(body, bound)),
             Some(_) | None => body,
@@ -110,20 +127,17 @@ impl Proxy {
         })
     }
 
-    async fn attempt(&self, upstream: Upstream, class: Class, request: Request<Body>, wait: Duration) -> Result<Response<Incoming>, Failure> {
+    async fn attempt(&self, upstream: Upstream, class: Class, request: Request<Body>, wait: Duration) -> Result<Response<Body>, Failure> {
         let sent = async { if class == Class::Rpc { self.upstreams.call(request).await } else { self.upstreams.send(request).await } };
         match tokio::time::timeout(wait, sent).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => Ok(answer.map(Body::new)),
             Ok(Err(error)) => Err(failure(upstream, error)),
-            Err(late) => {
-                let problem = Problem::new(Kind::Unavailable, "gateway.timeout", format!("{upstream} did not answer within {} s", wait.as_secs()));
-                Err(Failure::Other(problem.retry_after(Duration::from_secs(5)).with_source(late)))
-            }
+            Err(elapsed) => Err(Failure::Other(late(upstream, wait, elapsed))),
         }
     }
 
     /// Both sides agreed on another protocol: carry bytes until one of them ends.
-    fn join(&self, client: OnUpgrade, mut answer: Response<Incoming>) -> Response<Body> {
+    fn join(&self, client: OnUpgrade, mut answer: Response<Body>) -> Response<Body> {
         let service = hyper::upgrade::on(&mut answer);
         self.tracker.spawn(async move {
             let joined = async {
@@ -140,6 +154,51 @@ impl Proxy {
         forwarding::strip_hop_by_hop(answer.headers_mut(), true);
         answer
     }
+}
+
+/// The answer of a service in this process. `bound`: of the request's body, in bytes.
+async fn handed_over(
+    neighbour: &Neighbour,
+    upstream: Upstream,
+    request: Request<Body>,
+    bound: Option<usize>,
+    wait: Duration,
+) -> Result<Response<Body>, Problem> {
+    let (request, too_long) = match bound {
+        Some(bound) => {
+            let (request, seen) = bounded(request, bound);
+            (request, Some(seen))
+        }
+        None => (request, None),
+    };
+    let mut answer = tokio::time::timeout(wait, neighbour.ask(request)).await.map_err(|elapsed| late(upstream, wait, elapsed))?;
+    // Whatever the service made of a body that broke off.
+    if too_long.is_some_and(|seen| seen.load(Ordering::Relaxed)) {
+        return Err(oversized(None));
+    }
+    // What the service noted beside its answer would not have come over a connection.
+    answer.extensions_mut().clear();
+    Ok(answer)
+}
+
+/// The request with a body that breaks off after `bound` bytes, and whether it did.
+fn bounded(request: Request<Body>, bound: usize) -> (Request<Body>, Arc<AtomicBool>) {
+    let seen = Arc::new(AtomicBool::new(false));
+    let tell = seen.clone();
+    let request = request.map(|body| {
+        Body::new(Limited::new(body, bound).map_err(move |error| {
+            if too_large(&*error) {
+                tell.store(true, Ordering::Relaxed);
+            }
+            error
+        }))
+    });
+    (request, seen)
+}
+
+fn late(upstream: Upstream, wait: Duration, elapsed: tokio::time::error::Elapsed) -> Problem {
+    let problem = Problem::new(Kind::Unavailable, "gateway.timeout", format!("{upstream} did not answer within {} s", wait.as_secs()));
+    problem.retry_after(Duration::from_secs(5)).with_source(elapsed)
 }
 
 enum Failure {
