@@ -35,6 +35,7 @@ pub use context::{Host, HostInner};
 pub use entry::{Entry, Running, entry, start};
 pub use etag::{IfMatch, created, etag, with_etag};
 pub use extract::{Json, Path, Query};
+pub use gantry_es_pg::endless;
 pub use health::{Part, PartState};
 pub use node_pki::{NodeCertificate, Revoked};
 pub use page::{Cursor, Page, PageQuery};

@@ -39,6 +39,7 @@ impl Projection for Totals {
         if by == 13 && self.refuse.load(Ordering::Relaxed) {
             anyhow::bail!("thirteen is poison");
         }
+        assert!(by != 31 || !self.refuse.load(Ordering::Relaxed), "thirty-one breaks the program");
         let sql = "insert into totals values ($1, $2) on conflict (stream) do update set total = totals.total + excluded.total";
         tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [event.stream.to_string().into(), i64::from(by).into()])).await?;
         Ok(())
@@ -112,6 +113,32 @@ async fn a_poison_event_stops_its_projection_visibly_and_nothing_is_skipped() {
     progress.settled(4, LONG).await.unwrap();
     assert_eq!(total(&f).await, 20);
     assert_eq!(checkpoints(f.log.db()).await.unwrap()[0].error, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_makes_a_projection_panic_is_poison_and_the_projection_goes_on_when_it_is_mended() {
+    let f = Fixture::new().await;
+    let refuse = Arc::new(AtomicBool::new(true));
+    let progress = Progress::default();
+    ProjectionRunner::start(&f.log, Arc::new(Totals { refuse: refuse.clone() }), &progress, &f.cancel, &f.tasks).await.unwrap();
+    for by in [1, 31, 4] {
+        f.log.append(raise("x", None, by)).await.unwrap();
+    }
+    let stopped = tokio::time::timeout(LONG, async {
+        loop {
+            if let Some(error) = checkpoints(f.log.db()).await.unwrap().remove(0).error {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let error = stopped.await.unwrap();
+    assert!(error.contains("thirty-one breaks the program") && error.contains("counter.raised"), "{error}");
+    assert!(!f.cancel.is_cancelled(), "nothing else is touched");
+    progress.settled(1, LONG).await.unwrap();
+    refuse.store(false, Ordering::Relaxed);
+    progress.settled(3, LONG).await.unwrap();
+    assert_eq!(total(&f).await, 36);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,6 +273,31 @@ async fn durable_work_is_tried_again_and_done_once() {
     // A second turn would have come by now.
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(done.try_recv().is_err(), "done once");
+}
+
+struct Panics(AtomicBool, tokio::sync::mpsc::UnboundedSender<i32>);
+
+#[async_trait]
+impl TodoHandler for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+    async fn handle(&self, item: TodoItem) -> anyhow::Result<()> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "not the first time");
+        self.1.send(item.attempts).unwrap();
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_panics_is_tried_again_like_work_that_fails() {
+    let f = Fixture::new().await;
+    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+    Todo::enqueue(&f.log.db().orm, "panics", "a", &serde_json::json!({})).await.unwrap();
+    TodoRunner::start(f.log.db().clone(), Arc::new(Panics(AtomicBool::new(false), sender)), &f.cancel, &f.tasks);
+    // After its pause, and not only when another may take over what nobody works on any more.
+    assert_eq!(tokio::time::timeout(LONG, done.recv()).await.unwrap(), Some(2));
+    assert!(!f.cancel.is_cancelled());
 }
 
 #[tokio::test(flavor = "multi_thread")]

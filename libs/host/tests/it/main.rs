@@ -6,6 +6,7 @@ mod bad_input;
 mod doors;
 mod echo;
 mod kept;
+mod panics;
 mod peers;
 mod repetition;
 mod replicas;
