@@ -35,8 +35,35 @@ struct Mark {
     passed: bool,
 }
 
-/// Passed or not, by the test's full name.
-type Outcomes = BTreeMap<String, bool>;
+/// How a test ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    /// It failed, was run once more, and passed then (`flakyFailure` in nextest's JUnit).
+    PassedLater,
+    Failed,
+}
+
+impl Outcome {
+    fn passed(self) -> bool {
+        match self {
+            Self::Passed | Self::PassedLater => true,
+            Self::Failed => false,
+        }
+    }
+}
+
+/// By the test's full name.
+type Outcomes = BTreeMap<String, Outcome>;
+
+/// What a JUnit file says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// `812 run, 812 passed, 0 failed`, and the names of those that failed.
+    pub text: String,
+    /// Names of the tests that failed first and passed when they were run once more.
+    pub passed_later: Vec<String>,
+}
 
 /// # Errors
 /// When there was no test run, or a test marks a clause that does not exist.
@@ -59,15 +86,25 @@ pub fn write_list(work: &Work) -> Result<()> {
     read_list(&work.repository).map(drop)
 }
 
-/// `812 run, 812 passed, 0 failed` of a JUnit file, and the names of those that failed.
+/// The totals of a JUnit file.
 ///
 /// # Errors
 /// When it is not readable.
-pub fn totals(junit: &Path) -> Result<String> {
-    let outcomes = outcomes(&fs::read_to_string(junit)?)?;
-    let failed: Vec<&str> = outcomes.iter().filter(|(_, passed)| !**passed).map(|(name, _)| name.as_str()).collect();
-    let counts = format!("{} run, {} passed, {} failed", outcomes.len(), outcomes.len() - failed.len(), failed.len());
-    Ok(if failed.is_empty() { counts } else { format!("{counts}: {}", failed.join(", ")) })
+pub fn totals(junit: &Path) -> Result<Totals> {
+    Ok(totals_of(&outcomes(&fs::read_to_string(junit)?)?))
+}
+
+fn totals_of(outcomes: &Outcomes) -> Totals {
+    let names = |wanted: Outcome| outcomes.iter().filter(|(_, o)| **o == wanted).map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let (failed, passed_later) = (names(Outcome::Failed), names(Outcome::PassedLater));
+    let mut text = format!("{} run, {} passed, {} failed", outcomes.len(), outcomes.len() - failed.len(), failed.len());
+    if !failed.is_empty() {
+        text += &format!(": {}", failed.join(", "));
+    }
+    if !passed_later.is_empty() {
+        text += &format!("; {} passed at the second try", passed_later.len());
+    }
+    Totals { text, passed_later }
 }
 
 fn read_list(repository: &Path) -> Result<Vec<Clause>> {
@@ -88,12 +125,15 @@ fn outcomes(junit: &str) -> Result<Outcomes> {
     let (mut outcomes, mut open) = (Outcomes::new(), None);
     loop {
         match reader.read_event()? {
-            Event::Start(tag) if tag.name().as_ref() == b"testcase" => open = Some((name_of(&tag)?, true)),
+            Event::Start(tag) if tag.name().as_ref() == b"testcase" => open = Some((name_of(&tag)?, Outcome::Passed)),
             Event::Empty(tag) if tag.name().as_ref() == b"testcase" => {
-                outcomes.insert(name_of(&tag)?, true);
+                outcomes.insert(name_of(&tag)?, Outcome::Passed);
             }
             Event::Start(tag) | Event::Empty(tag) if matches!(tag.name().as_ref(), b"failure" | b"error") => {
-                open = open.map(|(name, _)| (name, false));
+                open = open.map(|(name, _)| (name, Outcome::Failed));
+            }
+            Event::Start(tag) | Event::Empty(tag) if matches!(tag.name().as_ref(), b"flakyFailure" | b"flakyError") => {
+                open = open.map(|(name, _)| (name, Outcome::PassedLater));
             }
             // It did not run.
             Event::Start(tag) | Event::Empty(tag) if tag.name().as_ref() == b"skipped" => open = None,
@@ -120,7 +160,7 @@ fn table(clauses: &[Clause], marks: &[Mark], outcomes: &Outcomes) -> Result<Stri
         if !known.contains(mark.clause.as_str()) {
             bail!("{} marks clause {}, which is not in {LIST}", mark.test, mark.clause);
         }
-        let passed = mark.passed || outcomes.get(&mark.test).copied().unwrap_or(false);
+        let passed = mark.passed || outcomes.get(&mark.test).is_some_and(|o| o.passed());
         // A test that ran twice (a retry) shows the clause when its last run passed, which is what JUnit says.
         shown.entry(&mark.clause).or_default().insert(&mark.test, passed);
     }
@@ -152,6 +192,34 @@ mod tests {
         <testcase name="left-out" classname="gantry-scheduler::it" time="0.1"><skipped type="skipped" message="true"/></testcase>
         <testcase name="loud" classname="gantry-scheduler::it" time="0.1"><system-out>hello</system-out></testcase>
         </testsuite></testsuites>"#;
+
+    /// As nextest writes a test that passed at its second run, and one that failed in both.
+    const AGAIN: &str = r#"<?xml version="1.0"?><testsuites name="nextest-run" tests="3" failures="1"><testsuite name="gantry-registry::it">
+        <testcase name="steady" classname="gantry-registry::it" time="0.1"></testcase>
+        <testcase name="shaky" classname="gantry-registry::it" time="0.2">
+            <flakyFailure timestamp="2026-12-01T06:00:00Z" time="30.1" message="not within 30s" type="test failure with exit code 101">
+                panicked<system-out>a line</system-out><system-err>&lt;failure/&gt;</system-err></flakyFailure>
+        </testcase>
+        <testcase name="broken" classname="gantry-registry::it" time="0.3">
+            <failure message="no" type="test failure with exit code 101">panicked</failure>
+            <rerunFailure timestamp="2026-12-01T06:00:00Z" time="0.3" message="no" type="test failure with exit code 101">panicked</rerunFailure>
+        </testcase>
+        </testsuite></testsuites>"#;
+
+    #[test]
+    fn a_test_that_passed_only_when_it_was_run_once_more_is_named() {
+        let totals = totals_of(&outcomes(AGAIN).expect("read"));
+        assert_eq!(totals.text, "3 run, 2 passed, 1 failed: gantry-registry::it broken; 1 passed at the second try");
+        assert_eq!(totals.passed_later, ["gantry-registry::it shaky"]);
+        let steady = totals_of(&outcomes(JUNIT).expect("read"));
+        assert_eq!((steady.text.as_str(), steady.passed_later.len()), ("3 run, 2 passed, 1 failed: gantry-scheduler::it bad", 0));
+    }
+
+    #[test]
+    fn a_clause_is_shown_by_a_test_that_passed_at_its_second_run() {
+        let mark = Mark { clause: "1.a".into(), test: "gantry-registry::it shaky".into(), passed: false };
+        assert!(table(&[clause("1.a")], &[mark], &outcomes(AGAIN).expect("read")).expect("made").contains("must: 1 of 1"));
+    }
 
     fn clause(id: &str) -> Clause {
         Clause { id: id.into(), level: "M".into(), text: "x".into(), home: "scheduler".into() }

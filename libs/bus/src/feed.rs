@@ -9,7 +9,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
-use gantry_es_pg::{Batch, Db, Projection, ProjectionRunner, Source, prepare};
+use gantry_es_pg::{Batch, Db, Projection, ProjectionRunner, Source, endless, prepare};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -58,9 +58,9 @@ pub async fn subscribe(
     // The feed waits by itself; nobody wakes it.
     let (keep, wake) = watch::channel(0);
     let feed = Feed { bus: bus.clone(), service: service.to_owned(), open: Mutex::new(None) };
-    let (db, cancel) = (db.clone(), cancel.clone());
-    tasks.spawn(async move {
-        ProjectionRunner::run(db, Box::new(feed), projection, report, wake, cancel).await;
+    let (db, stop) = (db.clone(), cancel.clone());
+    endless(format!("projection {}", projection.name()), tasks, cancel, async move {
+        ProjectionRunner::run(db, Box::new(feed), projection, report, wake, stop).await;
         drop(keep);
     });
     Ok(reached)

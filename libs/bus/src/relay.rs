@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use gantry_es::Recorded;
-use gantry_es_pg::{Lease, Log};
+use gantry_es_pg::{Lease, Log, endless};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,7 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Starts the relay; one of all replicas does the work, the others wait for its lease.
 pub fn start_relay(bus: Bus, log: Log, cancel: CancellationToken, tasks: &TaskTracker) {
-    tasks.spawn(async move {
+    let stop = cancel.clone();
+    endless(format!("relay of {}", log.origin()), tasks, &stop, async move {
         let mut pause = Duration::from_millis(200);
         while let Some(mut lease) = Lease::acquire(&log.db().admin, "relay", &cancel).await {
             let outcome = tokio::select! {

@@ -25,6 +25,8 @@ const IDLE_APPEND: &str = "30000";
 const IDLE_WORK: &str = "300000";
 /// One appends; the other comes in while the first is being replaced.
 const WRITERS: u32 = 2;
+/// A key is read in one round trip, and kept in memory then.
+const KEYS: u32 = 2;
 
 /// Where and how to connect.
 #[derive(Clone, Debug)]
@@ -56,6 +58,9 @@ pub struct Db {
     pub pool: PgPool,
     /// Appends only.
     pub(crate) writer: PgPool,
+    /// Keys of subjects only: they are asked for in the middle of transactions, and would otherwise wait for a connection that may be free
+    /// only when those end.
+    pub(crate) keys: PgPool,
     /// Owner of the schema: migrations and rebuilds only.
     pub admin: PgPool,
     pub schema: String,
@@ -90,10 +95,11 @@ impl Db {
         let role = role_of(&schema);
         let idle = "idle_in_transaction_session_timeout";
         let pool = working(&role, settings.max_connections.max(2)).min_connections(1).connect_with(options.clone().options([(idle, IDLE_WORK)])).await?;
+        let keys = working(&role, KEYS).connect_lazy_with(options.clone().options([(idle, IDLE_WORK)]));
         // Of its own, so that an append neither waits behind queries nor is planned anew each time for the length of its arrays.
         let writer = working(&role, WRITERS).connect_lazy_with(options.options([("plan_cache_mode", "force_generic_plan"), (idle, IDLE_APPEND)]));
         let orm = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-        Ok(Self { orm, pool, writer, admin, schema, todo_news: Arc::new(watch::Sender::new(())) })
+        Ok(Self { orm, pool, writer, keys, admin, schema, todo_news: Arc::new(watch::Sender::new(())) })
     }
 
     /// An ORM view of the owner's connections, for rebuilds.
@@ -112,6 +118,7 @@ impl Db {
     pub async fn close(&self) {
         self.pool.close().await;
         self.writer.close().await;
+        self.keys.close().await;
         self.admin.close().await;
     }
 }

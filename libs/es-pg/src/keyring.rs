@@ -85,7 +85,7 @@ impl Keyring {
         }
         let rows: Vec<(String, Vec<u8>)> = sqlx::query_as("select subject, wrapped from subject_keys where subject = any($1) and wrapped is not null")
             .bind(missing)
-            .fetch_all(&self.db.pool)
+            .fetch_all(&self.db.keys)
             .await?;
         for (subject, wrapped) in rows {
             let key: Key = Arc::new(Zeroizing::new(decrypt(&self.master, &subject, &wrapped)?));
@@ -112,7 +112,7 @@ impl Keyring {
              on conflict (subject) do update set wrapped = null, erased_at = coalesce(subject_keys.erased_at, now())",
         )
         .bind(subject)
-        .execute(&self.db.pool)
+        .execute(&self.db.keys)
         .await?;
         self.keep(subject, None);
         Ok(())
@@ -129,11 +129,11 @@ impl Keyring {
             sqlx::query("insert into subject_keys (subject, wrapped) values ($1, $2) on conflict (subject) do nothing")
                 .bind(subject)
                 .bind(encrypt(&self.master, subject, fresh.as_slice()))
-                .execute(&self.db.pool)
+                .execute(&self.db.keys)
                 .await?;
         }
         let wrapped: Option<Option<Vec<u8>>> =
-            sqlx::query_scalar("select wrapped from subject_keys where subject = $1").bind(subject).fetch_optional(&self.db.pool).await?;
+            sqlx::query_scalar("select wrapped from subject_keys where subject = $1").bind(subject).fetch_optional(&self.db.keys).await?;
         // One that was never made is not remembered: another replica may make it at any moment, and what it seals must open here.
         let Some(wrapped) = wrapped.ok_or(KeyringError::Erased)? else {
             self.keep(subject, None);

@@ -8,6 +8,7 @@ mod at_hand;
 mod batch;
 mod chain;
 mod db;
+mod endless;
 mod held;
 mod keyring;
 mod lease;
@@ -29,6 +30,7 @@ mod verify;
 
 pub use append::{Append, AppendError, Appended, Claim, StreamWrite};
 pub use db::{Db, DbError, Settings};
+pub use endless::{Panicked, caught, endless};
 pub use keyring::{Keyring, KeyringError};
 pub use lease::Lease;
 pub use loader::{LoadError, Loader};

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use gantry_kernel::Env;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
@@ -14,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::append::{Answer, Append, AppendError, Appended};
 use crate::batch::{Batch, Memory, append_batch, tell};
 use crate::db::Db;
+use crate::endless::endless;
 use crate::recent::Recent;
 use crate::snapshot::{self, Draft};
 use crate::trace::Trace;
@@ -60,10 +63,11 @@ impl Log {
         let moved = Arc::new(moved);
         let (drafts, to_keep) = mpsc::channel(snapshot::WAITING);
         let log = Self { db, origin: origin.into(), queue, drafts, head, recent: Arc::default(), env };
-        tasks.spawn(snapshot::write_task(log.db.clone(), to_keep, cancel.clone()));
+        let start = |what: &str, task: BoxFuture<'static, ()>| endless(format!("{what} of {origin}"), tasks, cancel, task);
+        start("snapshots", snapshot::write_task(log.db.clone(), to_keep, cancel.clone()).boxed());
         let writing = Writing { db: log.db.clone(), origin: log.origin.clone(), env: log.env.clone(), recent: log.recent.clone(), moved: moved.clone() };
-        tasks.spawn(writing.run(requests, cancel.clone()));
-        tasks.spawn(listen_task(log.db.clone(), moved, cancel.clone()));
+        start("appends", writing.run(requests, cancel.clone()).boxed());
+        start("news", listen_task(log.db.clone(), moved, cancel.clone()).boxed());
         Ok(log)
     }
 

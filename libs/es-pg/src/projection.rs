@@ -32,7 +32,7 @@ pub trait Projection: Send + Sync + 'static {
     /// Takes in one event. Must touch nothing but `tx` and must be deterministic.
     ///
     /// # Errors
-    /// Stops this projection at this event until it can be applied; nothing is skipped.
+    /// Stops this projection at this event until it can be applied, as does a panic; nothing is skipped.
     async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()>;
 
     /// Takes in several events, oldest first, with the same outcome as one after the other. Worth its own code where one

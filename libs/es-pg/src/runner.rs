@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::db::Db;
+use crate::endless::{endless, tried};
 use crate::log::Log;
 use crate::progress::Progress;
 use crate::projection::{Batch, Projection, Source, apply, lock_checkpoint, move_checkpoint, prepare, save_checkpoint};
@@ -41,7 +42,7 @@ pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, ba
         return catch_up(orm, projection, batch).await;
     }
     let events: Vec<&Recorded> = batch.iter().map(|(event, _)| &**event).collect();
-    if projection.apply_batch(&tx, &events).await.is_ok() {
+    if tried(projection.apply_batch(&tx, &events)).await.is_ok() {
         tx.commit().await?;
         return Ok(last.position);
     }
@@ -63,7 +64,7 @@ async fn catch_up(orm: &DatabaseConnection, projection: &dyn Projection, batch: 
         tx.rollback().await?;
         return Ok(at);
     };
-    if projection.apply_batch(&tx, &fresh).await.is_ok() {
+    if tried(projection.apply_batch(&tx, &fresh)).await.is_ok() {
         save_checkpoint(&tx, projection.name(), last.position, *sequence).await?;
         tx.commit().await?;
         return Ok(last.position);
@@ -87,7 +88,7 @@ async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch
     }
     let mut reached = None;
     for (index, (event, sequence)) in batch.iter().enumerate().filter(|(_, (event, _))| event.position > at) {
-        if let Err(error) = apply(projection, &tx, event).await {
+        if let Err(error) = tried(apply(projection, &tx, event)).await {
             let error = error.context(Poison(format!("event {} `{}` of {} at {}", event.id, event.kind, event.stream, event.position)));
             // Whatever the failed statement left of the transaction cannot be committed: do the good part again.
             tx.rollback().await?;
@@ -138,7 +139,8 @@ impl ProjectionRunner {
         let at: i64 = sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&log.db.pool).await?;
         let report = progress.register(projection.name(), at);
         let wake = log.watch_head();
-        tasks.spawn(Self::run(log.db.clone(), Box::new(OwnLog(log.clone())), projection, report, wake, cancel.clone()));
+        let name = format!("projection {}", projection.name());
+        endless(name, tasks, cancel, Self::run(log.db.clone(), Box::new(OwnLog(log.clone())), projection, report, wake, cancel.clone()));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::db::Db;
+use crate::endless::{endless, tried};
 use crate::trace::Trace;
 
 /// How long one try may take before another replica may take it over; renewed while the handler runs.
@@ -87,7 +88,7 @@ pub struct TodoRunner;
 
 impl TodoRunner {
     pub fn start(db: Db, handler: Arc<dyn TodoHandler>, cancel: &CancellationToken, tasks: &TaskTracker) {
-        tasks.spawn(hand_out(db, handler, cancel.clone(), tasks.clone()));
+        endless(format!("work of {}", handler.name()), tasks, cancel, hand_out(db, handler, cancel.clone(), tasks.clone()));
     }
 }
 
@@ -139,7 +140,7 @@ async fn work(db: &Db, handler: &dyn TodoHandler, item: TodoItem, turn: i64, can
     let taken = Taken { id: item.id, attempts: item.attempts, turn };
     let attempts = taken.attempts;
     let done = tokio::select! {
-        done = handle(handler, item) => done,
+        done = tried(handle(handler, item)) => done,
         () = renew(db, taken) => unreachable!("renewing never ends"),
         // Not finished: it is given back, and somebody continues.
         () = cancel.cancelled() => { let _ = give_back(db, taken).await; return }

@@ -33,6 +33,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// How long rights may be read, and when they are read again after a fault.
 const FOLLOWING: Duration = Duration::from_secs(30);
 const FOLLOW_AGAIN: Duration = Duration::from_millis(500);
+const REDIS: Duration = Duration::from_secs(3);
 /// A peer that was cut off is asked after so long whether it is there; half of that later the connection is given up.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -50,7 +51,7 @@ pub struct HostInner {
     pub auth: Auth,
     /// Cancelled at shutdown.
     pub cancel: CancellationToken,
-    /// Tasks on it are waited for at shutdown. The one way to start a task.
+    /// Tasks on it are waited for at shutdown. The one way to start a task that ends by itself; see also [`Host::keep_running`].
     pub tracker: TaskTracker,
     /// For a service that listens for the public itself: when to let nobody in any more.
     pub public: Entrance,
@@ -153,9 +154,9 @@ impl Host {
         let url = platform.redis_url.expose();
         let client = redis::Client::open(url)?;
         let redis = if wait {
-            patiently(&place("Redis", url), patience, &cancel, || client.get_connection_manager()).await?
+            patiently(&place("Redis", url), patience, &cancel, || client.get_connection_manager_with_config(redis_limits())).await?
         } else {
-            client.get_connection_manager_lazy(redis::aio::ConnectionManagerConfig::new())?
+            client.get_connection_manager_lazy(redis_limits())?
         };
         let keys = Keys::new(Arc::new(IdentityKeys { http: http.clone(), addresses: addresses.clone(), platform: platform.clone() }));
         let auth = Auth::of_service(Verifier::new(keys, &platform.public_url), name);
@@ -192,7 +193,7 @@ impl Host {
             sign_ins: Looks::default(),
         }));
         if host.pki.kept(name)?.is_some() {
-            host.tracker.spawn(crate::shown::follow(host.clone()));
+            host.keep_running("certificates", crate::shown::follow(host.clone()));
         }
         if database {
             gantry_bus::start_relay(host.bus.clone(), host.log().clone(), host.cancel.clone(), &host.tracker);
@@ -210,7 +211,7 @@ impl Host {
             self.progress.watch("auth-rights").ok_or_else(|| anyhow::anyhow!("the projection was just started"))?
         } else {
             let at = gantry_bus::subscribe(&self.bus, self.db(), "identity", projection, &self.cancel, &self.tracker).await?;
-            self.tracker.spawn(crate::freshness::watch(self.clone()));
+            self.keep_running("freshness of rights", crate::freshness::watch(self.clone()));
             at
         };
         let (moved, rights_at) = watch::channel(0);
@@ -218,7 +219,7 @@ impl Host {
         moved.send_replace(*at.borrow());
         let _ = self.rights_at.set(rights_at);
         let host = self.clone();
-        self.tracker.spawn(async move {
+        self.keep_running("rights", async move {
             loop {
                 let reached = *at.borrow_and_update();
                 let followed = tokio::time::timeout(FOLLOWING, host.auth.follow(host.db(), held)).await;
@@ -291,6 +292,12 @@ impl Host {
     /// Works on durable tasks of this handler until shutdown.
     pub fn work(&self, handler: Arc<dyn TodoHandler>) {
         TodoRunner::start(self.db().clone(), handler, &self.cancel, &self.tracker);
+    }
+
+    /// Starts what goes on until shutdown, under a name for the log. Should it panic, the process ends, so that it is started anew:
+    /// otherwise it would say that it is ready, and do no more of this.
+    pub fn keep_running(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) {
+        gantry_es_pg::endless(format!("{name} of {}", self.name), &self.tracker, &self.cancel, task);
     }
 
     /// Waits (bounded) until this service's projections have passed `position`, so that a caller reads its own write.
@@ -432,6 +439,11 @@ impl Host {
     pub fn uuid(&self) -> Uuid {
         self.env.uuid()
     }
+}
+
+/// Redis answers nobody while a busy disk holds up its file (`appendfsync everysec`: for up to two seconds), and is not away then.
+fn redis_limits() -> redis::aio::ConnectionManagerConfig {
+    redis::aio::ConnectionManagerConfig::new().set_response_timeout(Some(REDIS)).set_connection_timeout(Some(REDIS))
 }
 
 fn url_of(addresses: &Addresses, platform: &Platform, service: &str) -> Option<String> {

@@ -36,6 +36,7 @@ pub use context::{Host, HostInner};
 pub use entry::{Entry, Running, entry, start};
 pub use etag::{IfMatch, created, etag, with_etag};
 pub use extract::{Json, Path, Query};
+pub use gantry_es_pg::endless;
 pub use health::{Part, PartState};
 pub use neighbour::Neighbour;
 pub use node_pki::{NodeCertificate, Revoked};

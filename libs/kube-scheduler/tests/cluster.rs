@@ -11,7 +11,7 @@ use gantry_testkit::kubernetes::{ApiServer, Fault};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(90);
 
 /// With the rights that its account has where it runs in a cluster, and no others.
 fn start(server: &ApiServer) -> CancellationToken {

@@ -69,7 +69,7 @@ fn deployment(replicas: u32) -> Value {
 impl Running {
     async fn until(&self, what: &str, holds: impl Fn(&Standing) -> bool) {
         let mut changes = self.engine.changes();
-        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        let waited = tokio::time::timeout(Duration::from_secs(90), async {
             while !holds(&self.engine.standing("a")) {
                 let _ = tokio::time::timeout(Duration::from_millis(200), changes.changed()).await;
             }
@@ -152,7 +152,7 @@ async fn what_is_gone_comes_back_and_what_is_unwanted_goes_with_its_kept_volumes
     it.server.remove("deployments/x/web");
     let mut changes = it.engine.changes();
     while it.server.object("deployments/x/web").is_none() {
-        tokio::time::timeout(Duration::from_secs(30), changes.changed()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(90), changes.changed()).await.unwrap().unwrap();
     }
     it.applied(vec![deployment(1)]).await;
     assert!(it.server.object("persistentvolumeclaims/x/v").is_some(), "a volume stays while its owner does");
@@ -199,11 +199,11 @@ async fn an_owner_is_gone_when_its_last_pod_is() {
         pods
     };
     while pods() == 0 {
-        tokio::time::timeout(Duration::from_secs(30), changes.changed()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(90), changes.changed()).await.unwrap().unwrap();
     }
     it.engine.unwant("a");
     while it.engine.has("a") {
-        tokio::time::timeout(Duration::from_secs(30), changes.changed()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(90), changes.changed()).await.unwrap().unwrap();
     }
     assert!(!it.engine.standing("a").gone);
     it.server.remove("pods/y/web-1");

@@ -37,7 +37,7 @@ async fn heard(remote: &mut Remote) -> (String, String, Outcome) {
             }
         }
     };
-    let outcome = tokio::time::timeout(Duration::from_secs(30), all).await.expect("it ends");
+    let outcome = tokio::time::timeout(Duration::from_secs(90), all).await.expect("it ends");
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), outcome)
 }
 

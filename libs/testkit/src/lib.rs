@@ -26,4 +26,4 @@ pub use prometheus::Prometheus;
 pub use replay::replay;
 pub use slapd::Slapd;
 pub use tokens::Signer;
-pub use world::{World, servers};
+pub use world::{World, patience, servers};

@@ -105,7 +105,7 @@ impl Slapd {
         let mut command = Command::new(&self.program);
         command.args(["-d", "0", "-h", &addresses, "-f"]).arg(at.join("slapd.conf"));
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("slapd starts"));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(90);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() || TcpStream::connect(("127.0.0.1", self.tls_port)).is_err() {
             let log = || fs::read_to_string(at.join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "slapd does not listen: {}", log());

@@ -13,6 +13,16 @@ use tempfile::TempDir;
 use crate::identity::TestIdentity;
 use crate::tokens::Signer;
 
+/// How much slower than an idle machine the one may be that runs the tests: several of them at once on two cores, beside the servers.
+const SLOWER: u32 = 5;
+/// The runner ends a test after four minutes without saying what it waited for.
+const MOST: Duration = Duration::from_secs(150);
+
+/// How long to wait for what takes at most `limit` on an idle machine.
+pub fn patience(limit: Duration) -> Duration {
+    (limit * SLOWER).min(MOST).max(limit)
+}
+
 /// The shared servers of this test run; started by whoever asks first.
 pub fn servers() -> &'static TestServers {
     static SERVERS: OnceLock<TestServers> = OnceLock::new();
@@ -135,8 +145,9 @@ impl World {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
-    /// Waits until `condition` holds, at most `limit`; says `what` if it does not.
+    /// Waits until `condition` holds, which it does within `limit` on an idle machine; says `what` if it does not with [`patience`].
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, limit: Duration, mut condition: impl FnMut() -> F) {
+        let limit = patience(limit);
         let deadline = tokio::time::Instant::now() + limit;
         while !condition().await {
             assert!(tokio::time::Instant::now() < deadline, "not within {limit:?}: {what}");
@@ -151,7 +162,7 @@ fn client(running: &Running, service: &str) -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(30))
+        .timeout(patience(Duration::from_secs(20)))
         .build()
         .expect("a client is made")
 }
@@ -159,5 +170,16 @@ fn client(running: &Running, service: &str) -> reqwest::Client {
 impl Drop for World {
     fn drop(&mut self) {
         self.running.cancel.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_machine_is_waited_for_and_the_runner_is_not_waited_out() {
+        let seconds = |limit| patience(Duration::from_secs(limit)).as_secs();
+        assert_eq!([1, 20, 30, 60, 200].map(seconds), [5, 100, 150, 150, 200]);
     }
 }

@@ -84,17 +84,17 @@ impl Service for Agent {
         };
         let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;
         if let Some(daemons) = Daemons::bounded(&name, config.daemon_limits, &host.platform.containerd, &node.home) {
-            host.tracker.spawn(bounding::run(daemons, host.cancel.clone()));
+            host.keep_running("bounds of daemons", bounding::run(daemons, host.cancel.clone()));
         }
         let mut facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
         if let (Some(address), Some(pods)) = (config.address, config.pod_network) {
             (facts.address, facts.pod_network) = (address.to_string(), pods.to_string());
             let routing = Routing { routes: node.shared.routes.subscribe(), disk: node.disk.clone() };
-            host.tracker.spawn(routing.run(host.cancel.clone()));
+            host.keep_running("routes", routing.run(host.cancel.clone()));
         }
         let line = Line::from(host.channel("scheduler")?.endless());
         if joined.is_some() {
-            host.tracker.spawn(Renewal { host: host.clone(), leaf: host.leaf.clone(), line: line.clone() }.run());
+            host.keep_running("renewal", Renewal { host: host.clone(), leaf: host.leaf.clone(), line: line.clone() }.run());
         }
         let sessions = Sessions {
             line: line.clone(),
@@ -108,17 +108,17 @@ impl Service for Agent {
             starting: Arc::default(),
         };
         let control = Control { line, node: name.clone(), facts, pods: config.pod_network, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
-        host.tracker.spawn(control.run(host.cancel.clone()));
+        host.keep_running("control", control.run(host.cancel.clone()));
         let shipper = Shipper::open(name.clone(), node.logs.clone(), node.disk.clone(), cri.clone()).await;
         let shipping = Shipping { shipper, shared: node.shared.clone(), bus: host.bus.clone(), logs: node.logs.clone() };
-        host.tracker.spawn(shipping.run(host.cancel.clone()));
+        host.keep_running("logs", shipping.run(host.cancel.clone()));
         let telling = Telling { journal: node.journal.clone(), bus: host.bus.clone(), written: node.written.clone() };
-        host.tracker.spawn(telling.run(host.cancel.clone()));
+        host.keep_running("journal", telling.run(host.cancel.clone()));
         let gc = ImageGc { cri: cri.clone(), shared: node.shared.clone(), home: home.clone(), full_percent: config.image_gc_percent };
-        host.tracker.spawn(gc.run(host.cancel.clone()));
+        host.keep_running("images", gc.run(host.cancel.clone()));
         let sweeping = sweep(node.logs.clone(), node.shared.clone());
         let cancel = host.cancel.clone();
-        host.tracker.spawn(async move {
+        host.keep_running("sweeping", async move {
             tokio::select! { () = cancel.cancelled() => {}, () = sweeping => {} }
         });
         let shared = node.shared.clone();

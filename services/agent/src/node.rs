@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gantry_cri::Cri;
+use gantry_host::endless;
 use gantry_kernel::Env;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -111,12 +112,12 @@ impl Node {
         shared.lease.send_replace(Lease::resume(&disk).await);
         let (journal, written) = (Journal::open(at("audit")).await?, Arc::new(Notify::new()));
         let (acts, node) = (shared.acts.clone(), settings.node.clone());
-        tracker.spawn(Keeping { acts, journal: journal.clone(), node, env: env.clone(), written: written.clone() }.run(cancel.clone()));
+        endless("journal", tracker, &cancel, Keeping { acts, journal: journal.clone(), node, env: env.clone(), written: written.clone() }.run(cancel.clone()));
         let logs = folders.logs.clone();
         let nics = Nics::new(at("nics"), shared.routes.clone());
-        tracker.spawn(nics.clone().keep_ends(cancel.clone()));
+        endless("interfaces", tracker, &cancel, nics.clone().keep_ends(cancel.clone()));
         let isolating = Isolating::new(cri.clone(), shared.clone(), Tables::new(at("tables")), settings.service_network, resolvers());
-        tracker.spawn(isolating.clone().run(cancel.clone()));
+        endless("isolation", tracker, &cancel, isolating.clone().run(cancel.clone()));
         let steps = Steps {
             cri: cri.clone(),
             node: settings.node.clone(),
@@ -133,16 +134,21 @@ impl Node {
             routing::put_back(&disk).await;
         }
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen, &settings.home.display().to_string()).await;
-        tracker.spawn(Elsewhere { shared: shared.clone() }.run(cancel.clone()));
-        tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
+        endless("names elsewhere", tracker, &cancel, Elsewhere { shared: shared.clone() }.run(cancel.clone()));
+        endless("images ahead", tracker, &cancel, Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
         let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
         let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);
         let own = own(&settings.node);
-        tracker.spawn(Ephemeral { cri: cri.clone(), shared: shared.clone(), own: own.clone(), instances: at("instances") }.run(cancel.clone()));
-        tracker.spawn(Pressure { cri: cri.clone(), shared: shared.clone(), own }.run(cancel.clone()));
-        tracker.spawn(guard.run(cancel.clone()));
-        let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
-        tracker.spawn(Keeper::new(parts).await.run());
+        endless(
+            "local storage",
+            tracker,
+            &cancel,
+            Ephemeral { cri: cri.clone(), shared: shared.clone(), own: own.clone(), instances: at("instances") }.run(cancel.clone()),
+        );
+        endless("pressure", tracker, &cancel, Pressure { cri: cri.clone(), shared: shared.clone(), own }.run(cancel.clone()));
+        endless("guard", tracker, &cancel, guard.run(cancel.clone()));
+        let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel: cancel.clone() };
+        endless("keeper", tracker, &cancel, Keeper::new(parts).await.run());
         Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, checkpoints, haproxy, journal, written })
     }
 

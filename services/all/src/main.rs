@@ -71,7 +71,7 @@ fn main() -> Result<()> {
     result
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or until something that never ends has panicked: then it fails, and is started anew by whoever watches it.
 async fn serve(entries: Vec<Box<dyn gantry_host::Entry>>, running: &Running) -> Result<()> {
     for entry in &entries {
         entry.start(running).await?;
@@ -81,6 +81,7 @@ async fn serve(entries: Vec<Box<dyn gantry_host::Entry>>, running: &Running) -> 
     tokio::select! {
         _ = terminate.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
+        () = running.cancel.cancelled() => anyhow::bail!("a part of this process has panicked (see above): it ends, to be started anew"),
     }
     tracing::info!("shutting down");
     Ok(())

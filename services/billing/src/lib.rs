@@ -78,8 +78,8 @@ impl Service for Billing {
         let app = Arc::new(App::of(&host, config));
         app.publish_built_in().await?;
         let ingest = Ingest { db: host.db().clone(), env: host.env.clone(), bus: host.bus.clone() };
-        host.tracker.spawn(ingest.run(host.cancel.clone()));
-        host.tracker.spawn(flows::issue::run(app.clone(), grace, keep));
+        host.keep_running("usage", ingest.run(host.cancel.clone()));
+        host.keep_running("invoices", flows::issue::run(app.clone(), grace, keep));
         let quotas = QuotasServer::new(api::grpc::QuotasApi(app.clone()));
         Ok(Parts {
             router: api::routes().with_state(app).split_for_parts().0,

@@ -70,7 +70,7 @@ impl Service for Cicd {
         let tools = Arc::new(Tools { cicd: cicd.clone(), containers, buildah, peers: Peers::new(host.clone()) });
         let limits = domain::Limits { runs: config.max_runs, runs_per_project: config.max_runs_per_project };
         let runner = Runner { tools, limits, tables: tables.clone(), usage };
-        host.tracker.spawn(runner.run(host.cancel.clone()));
+        host.keep_running("runs", runner.run(host.cancel.clone()));
 
         // A crash may have come between a push and its event.
         let looker = cicd.clone();

@@ -58,13 +58,13 @@ impl Service for Gateway {
             let tls = TlsAcceptor::from(Arc::new(adapters::certificates::server_config(shown.clone())?));
             let listener = TcpListener::bind(address).await.with_context(|| format!("gateway.certificates_listen = {address}"))?;
             let (door, entrance, cancel, tracker) = (door.clone(), entrance.clone(), cancel.clone(), tracker.clone());
-            host.tracker.spawn(async move {
+            host.keep_running("door for certificates", async move {
                 if let Err(error) = app::listen::serve(listener, tls, door, patience, entrance, cancel, tracker).await {
                     tracing::error!(%error, "the door for certificates is closed");
                 }
             });
         }
-        host.tracker.spawn(async move {
+        host.keep_running("door", async move {
             if let Err(error) = app::listen::serve(listener, tls, door, patience, entrance, cancel, tracker).await {
                 tracing::error!(%error, "the door is closed");
             }

@@ -68,24 +68,24 @@ impl Service for Identity {
         host.project(Arc::new(flows::person_certificates::PersonCertificates)).await?;
         host.subscribe("scheduler", Arc::new(flows::removed_nodes::RemovedNodes { env: host.env.clone() })).await?;
         store::facts::make_partitions(&app.host.db().admin, app.now()).await?;
-        app.host.tracker.spawn(flows::facts::run(app.clone()));
-        app.host.tracker.spawn(flows::facts::partitions(app.clone()));
+        app.host.keep_running("facts", flows::facts::run(app.clone()));
+        app.host.keep_running("partitions", flows::facts::partitions(app.clone()));
         // Signing works before the first request comes.
         app.keys.turn().await?;
         flows::rotation::publish(&app);
         app.bootstrap().await?;
         host.work(Arc::new(Deliver { app: app.clone() }));
         host.work(Arc::new(flows::removed_nodes::Revoke(app.clone())));
-        host.tracker.spawn(flows::rotation::run(app.clone()));
+        host.keep_running("signing keys", flows::rotation::run(app.clone()));
         if app.mailer.is_some() {
             host.work(Arc::new(flows::outbox::Outbox(app.clone())));
             host.work(Arc::new(flows::outbox::Forgotten(app.clone())));
-            host.tracker.spawn(flows::person_certificates::remind(app.clone()));
+            host.keep_running("reminders", flows::person_certificates::remind(app.clone()));
         }
-        host.tracker.spawn(flows::revocation::run(app.clone()));
-        host.tracker.spawn(flows::sweep::run(app.clone()));
+        host.keep_running("revocation lists", flows::revocation::run(app.clone()));
+        host.keep_running("sweeping", flows::sweep::run(app.clone()));
         app.refresh_ways().await?;
-        host.tracker.spawn(flows::sync::run(app.clone()));
+        host.keep_running("synchronisation", flows::sync::run(app.clone()));
         let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
         let router = rest.merge(api::oauth::router()).merge(api::pages::router(app.clone())).merge(api::scim::router()).with_state(app.clone());
         let router = router.layer(axum::middleware::from_fn(api::clean::layer));

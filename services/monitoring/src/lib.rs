@@ -65,13 +65,13 @@ impl Service for Monitoring {
         let (audit_bell, logs_bell) = (Bell::new(), Bell::new());
         for (origin, checkpoint) in ORIGINS {
             let moved = host.subscribe(origin, Arc::new(Trail(checkpoint))).await?;
-            host.tracker.spawn(wake::ring_on(moved, audit_bell.clone(), host.cancel.clone()));
+            host.keep_running("news", wake::ring_on(moved, audit_bell.clone(), host.cancel.clone()));
         }
         let (db, bus, cancel) = (host.db().clone(), host.bus.clone(), host.cancel.clone());
-        host.tracker.spawn(flows::consumer::run(bus.clone(), flows::facts::Facts(db.clone()), cancel.clone()));
-        host.tracker.spawn(flows::consumer::run(bus, flows::logs::Logs { db, bell: logs_bell.clone() }, cancel.clone()));
-        host.tracker.spawn(wake::ring_for_others([audit_bell.clone(), logs_bell.clone()], cancel));
-        host.tracker.spawn(flows::retention::run(host.clone(), time::Duration::days(config.log_retention_days.into())));
+        host.keep_running("audit", flows::consumer::run(bus.clone(), flows::facts::Facts(db.clone()), cancel.clone()));
+        host.keep_running("logs", flows::consumer::run(bus, flows::logs::Logs { db, bell: logs_bell.clone() }, cancel.clone()));
+        host.keep_running("wake-ups", wake::ring_for_others([audit_bell.clone(), logs_bell.clone()], cancel));
+        host.keep_running("retention", flows::retention::run(host.clone(), time::Duration::days(config.log_retention_days.into())));
         let app = App {
             prometheus: Prometheus::new(&host.platform.prometheus_url)?,
             audit_bell,

@@ -52,18 +52,18 @@ impl Service for Registry {
         app.host.work(Arc::new(flows::cache::Filler(app.clone())));
         app.host.work(Arc::new(flows::replication::Replicator(app.clone())));
         app.host.work(Arc::new(flows::webhooks::Teller(app.clone())));
-        app.host.tracker.spawn(flows::cache::run(app.clone()));
-        app.host.tracker.spawn(flows::replication::run(app.clone()));
-        app.host.tracker.spawn(flows::webhooks::run(app.clone()));
-        app.host.tracker.spawn(flows::gc::run(app.clone()));
-        app.host.tracker.spawn(flows::strays::run(app.clone()));
-        app.host.tracker.spawn(flows::scrub::run(app.clone()));
-        app.host.tracker.spawn(flows::advisories::run(app.clone()));
-        app.host.tracker.spawn(flows::metering::run(app.clone()));
-        app.host.tracker.spawn(flows::reindex::run(app.clone()));
-        app.host.tracker.spawn(flows::scanners::run(app.clone()));
-        app.host.tracker.spawn(flows::retention::write_pulls(app.clone()));
-        app.host.tracker.spawn(flows::retention::run(app.clone()));
+        app.host.keep_running("cache", flows::cache::run(app.clone()));
+        app.host.keep_running("replication", flows::replication::run(app.clone()));
+        app.host.keep_running("webhooks", flows::webhooks::run(app.clone()));
+        app.host.keep_running("gc", flows::gc::run(app.clone()));
+        app.host.keep_running("strays", flows::strays::run(app.clone()));
+        app.host.keep_running("scrub", flows::scrub::run(app.clone()));
+        app.host.keep_running("advisories", flows::advisories::run(app.clone()));
+        app.host.keep_running("metering", flows::metering::run(app.clone()));
+        app.host.keep_running("reindex", flows::reindex::run(app.clone()));
+        app.host.keep_running("scanners", flows::scanners::run(app.clone()));
+        app.host.keep_running("pulls", flows::retention::write_pulls(app.clone()));
+        app.host.keep_running("retention", flows::retention::run(app.clone()));
         let (rest, _) = api::rest::router().with_state(app.clone()).split_for_parts();
         Ok(Parts {
             router: rest.layer(axum::extract::DefaultBodyLimit::max(MAX_REST_BODY)).merge(api::oci::router(app.clone())),

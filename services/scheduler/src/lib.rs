@@ -47,12 +47,12 @@ impl Service for Scheduler {
         host.project(Arc::new(store::PoolProjection)).await?;
         host.project(Arc::new(store::AcknowledgedProjection)).await?;
         let scheduler = app::Scheduler::new(host.clone(), config, backups, prometheus);
-        host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
-        host.tracker.spawn(flows::measure::run(scheduler.clone()));
-        host.tracker.spawn(flows::cluster_logs::run(scheduler.clone()));
-        host.tracker.spawn(flows::cluster_usage::run(scheduler.clone()));
+        host.keep_running("reconciler", flows::reconcile::Reconciler::run(scheduler.clone()));
+        host.keep_running("measures", flows::measure::run(scheduler.clone()));
+        host.keep_running("logs of clusters", flows::cluster_logs::run(scheduler.clone()));
+        host.keep_running("usage of clusters", flows::cluster_usage::run(scheduler.clone()));
         let usage = scheduler.usage.clone();
-        host.tracker.spawn(flows::metering::run(scheduler.clone()));
+        host.keep_running("metering", flows::metering::run(scheduler.clone()));
         let mut grpc = tonic::service::Routes::builder();
         grpc.add_service(ApplicationsServer::new(api::grpc::ApplicationsApi(scheduler.clone())))
             .add_service(SessionsServer::new(api::grpc::SessionsApi).max_decoding_message_size(api::MOST_SAID))

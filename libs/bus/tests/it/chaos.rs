@@ -78,12 +78,12 @@ impl Victim {
 
     async fn start(&self) {
         let server = self.server();
-        tokio::task::spawn_blocking(move || ensure_running(&server, Duration::from_secs(20)).unwrap()).await.unwrap();
+        tokio::task::spawn_blocking(move || ensure_running(&server, Duration::from_secs(60)).unwrap()).await.unwrap();
     }
 
     async fn kill(&self) {
         let server = self.server();
-        tokio::task::spawn_blocking(move || server.pid_file().stop(Signal::Kill, Duration::from_secs(10)).unwrap()).await.unwrap();
+        tokio::task::spawn_blocking(move || server.pid_file().stop(Signal::Kill, Duration::from_secs(60)).unwrap()).await.unwrap();
     }
 }
 
@@ -180,7 +180,7 @@ async fn every_event_is_applied_once_and_in_order_whatever_is_killed() {
     assert!(written > 500, "there was load: {written}");
 
     let db = Db::open(&target, &[]).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let at: Option<i64> = sqlx::query_scalar("select max(position) from seen").fetch_one(&db.pool).await.unwrap();
         if at == Some(written) {

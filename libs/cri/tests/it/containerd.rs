@@ -46,7 +46,7 @@ impl Subnet {
     pub fn take() -> Self {
         let folder = Path::new("/run/gantry-test-subnets");
         std::fs::create_dir_all(folder).unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(120);
         loop {
             for number in SUBNETS {
                 let lock = File::create(folder.join(number.to_string())).unwrap();
@@ -167,7 +167,7 @@ impl Containerd {
     }
 
     async fn until_ready(&self) {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(90);
         let cri = Cri::lazy(&self.socket);
         loop {
             match cri.faults().await {

@@ -16,7 +16,7 @@ struct Said {
 async fn all(mut streams: Streams) -> Said {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let end = loop {
-        match tokio::time::timeout(Duration::from_secs(20), streams.output.recv()).await.expect("it goes on") {
+        match tokio::time::timeout(Duration::from_secs(90), streams.output.recv()).await.expect("it goes on") {
             Some(Output::Stdout(bytes)) => out.extend_from_slice(&bytes),
             Some(Output::Stderr(bytes)) => err.extend_from_slice(&bytes),
             Some(Output::Done(end)) => break end,
@@ -91,7 +91,7 @@ pub async fn a_session_has_its_streams_and_its_exit_code(cri: &Cri, folder: &Pat
     // To end the input of an attached session is to leave it, so it is not ended here.
     let mut streams = cri.attach(&id, Attach { tty: false, stdin: true }).await.unwrap();
     streams.input.send(Input::Bytes("hello\n".into())).await.unwrap();
-    let said = tokio::time::timeout(Duration::from_secs(20), streams.output.recv()).await.unwrap();
+    let said = tokio::time::timeout(Duration::from_secs(90), streams.output.recv()).await.unwrap();
     assert_eq!(said, Some(Output::Stdout("got hello\n".into())));
     cri.stop_pod(&pod).await.unwrap();
     cri.remove_pod(&pod).await.unwrap();

@@ -31,3 +31,22 @@ async fn another_master_key_opens_nothing() {
     assert!(matches!(wrong.open("t", &sealed).await, Err(KeyringError::Damaged)));
     assert!(matches!(Keyring::new(f.log.db().clone(), Env::system(), &[2; 31]), Err(KeyringError::MasterKey)));
 }
+
+/// As a projection of people does, and an export of one person: they open names while they have a transaction open.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_had_while_every_other_connection_is_in_a_transaction() {
+    let f = Fixture::new().await;
+    let pool = &f.log.db().pool;
+    let mut busy = Vec::new();
+    for _ in 0..f.settings.max_connections {
+        busy.push(pool.begin().await.unwrap());
+    }
+    let keyring = Keyring::new(f.log.db().clone(), Env::system(), &[7; 32]).unwrap();
+    let sealed = keyring.seal("user:1", "ada").await.unwrap();
+    let another = Keyring::new(f.log.db().clone(), Env::system(), &[7; 32]).unwrap();
+    another.preload(&["user:1".to_owned()]).await.unwrap();
+    assert_eq!(another.open("user:1", &sealed).await.unwrap(), "ada");
+    keyring.erase("user:1").await.unwrap();
+    assert!(matches!(keyring.open("user:1", &sealed).await, Err(KeyringError::Erased)));
+    drop(busy);
+}

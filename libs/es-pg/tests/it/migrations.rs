@@ -6,7 +6,7 @@ use gantry_es_pg::Db;
 
 use crate::fixture::Fixture;
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(90);
 const THINGS: (&str, &str) = ("t-0001-things", "create table things (n int not null)");
 const BY_N: (&str, &str) = ("t-0002-things-by-n", "-- beside others\nselect 'create index concurrently if not exists things_by_n on things (n)'");
 const AGAIN: (&str, &str) = ("t-0003-things-again", "-- beside others\nselect 'create index concurrently if not exists things_again on things (n, n)'");

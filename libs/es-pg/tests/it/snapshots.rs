@@ -52,7 +52,7 @@ async fn kept(f: &Fixture, fits: impl Fn(&Row) -> bool) -> Row {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), look).await.expect("a snapshot is kept")
+    tokio::time::timeout(Duration::from_secs(90), look).await.expect("a snapshot is kept")
 }
 
 /// So many events in one append: the next who loads them finds no snapshot.

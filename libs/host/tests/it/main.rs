@@ -7,6 +7,7 @@ mod doors;
 mod echo;
 mod kept;
 mod neighbours;
+mod panics;
 mod peers;
 mod repetition;
 mod replicas;

@@ -224,10 +224,10 @@ async fn a_peer_that_hangs_is_waited_for_no_longer_than_the_deadline_and_stops_i
     let began = Instant::now();
     let status = ask("slow", Some(Duration::from_millis(500))).await;
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "long before it would have answered: {:?}", began.elapsed());
     world.until("the peer stops as well", Duration::from_secs(5), || async { CUT.load(Ordering::Relaxed) }).await;
 
-    let status = ask("relay", Some(Duration::from_secs(3))).await;
+    let status = ask("relay", Some(Duration::from_secs(12))).await;
     let left: u64 = status.message().trim_end_matches('m').parse().unwrap_or_else(|_| panic!("{status:?}"));
-    assert!((1..3_000).contains(&left), "whoever is asked in turn has less time: {left} ms");
+    assert!((1..12_000).contains(&left), "whoever is asked in turn has less time: {left} ms");
 }

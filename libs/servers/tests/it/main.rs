@@ -34,7 +34,7 @@ fn servers_are_shared_survive_kill_9_with_their_data_and_stop() {
         let killed = std::process::Command::new("kill").args(["-9", &pid(&folder, name)]).status().expect("kill runs");
         assert!(killed.success(), "{name} was running");
         let file = PidFile::new(folder.join(format!("run/{name}.pid")));
-        until("its end", Duration::from_secs(5), || file.alive().map_or(Ok(()), |pid| bail!("{pid} lives"))).expect("gone");
+        until("its end", Duration::from_secs(60), || file.alive().map_or(Ok(()), |pid| bail!("{pid} lives"))).expect("gone");
     }
     let back = TestServers::in_folder(&folder).expect("started again");
     assert_eq!(write(&back.database_url), 2, "what was committed is still there");

@@ -88,7 +88,7 @@ async fn an_instance_is_ready_when_all_its_containers_are_and_each_is_restarted_
     let run = async |script: &str| {
         let command = ["sh", "-c", script].map(str::to_owned);
         let container = pod().container.unwrap().id;
-        cri.exec_sync(&container, &command, std::time::Duration::from_secs(10)).await.unwrap().exit_code
+        cri.exec_sync(&container, &command, std::time::Duration::from_secs(60)).await.unwrap().exit_code
     };
     assert_eq!(run("touch /work/ready").await, 0);
     stage.until("all are ready", || stage.status(&node, 1).ready && stage.rotation(&node).len() == 1).await;

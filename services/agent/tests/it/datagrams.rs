@@ -46,7 +46,7 @@ int main(int count, char **word) {
 
 const PORT: u16 = 5353;
 /// How far a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 fn build(folder: &Path) -> bool {
     std::fs::create_dir_all(folder).unwrap();
@@ -126,7 +126,7 @@ async fn from_inside(stage: &Stage, node: &Node, n: u8) -> String {
     let container = node.shared.pods.borrow().iter().find(|p| p.instance == id(n)).and_then(|p| p.container.as_ref()).unwrap().id.clone();
     let script = "/shared/answer $(grep -w dns /etc/hosts | head -n 1 | cut -d ' ' -f 1 | cut -f 1) 53 ask";
     let command = ["sh", "-c", script].map(str::to_owned);
-    let said = stage.containerd.cri().await.exec_sync(&container, &command, Duration::from_secs(20)).await.unwrap();
+    let said = stage.containerd.cri().await.exec_sync(&container, &command, Duration::from_secs(60)).await.unwrap();
     String::from_utf8_lossy(&said.stdout).into_owned()
 }
 
@@ -164,7 +164,7 @@ async fn datagrams_reach_what_is_ready_and_follow_it_when_it_goes() {
     let leaving = if own == "from-1" { 1 } else { 2 };
     let stopping = wire::WantedInstance { stopping: true, ..server(&stage, leaving) };
     stage.want(&node, [stopping, server(&stage, 3 - leaving)], [dns(&[1, 2])]);
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(90);
     while stage.status(&node, leaving).state != "exited" {
         assert!(Instant::now() < end, "it does not end");
         assert!(ask(&client(inside)).is_some(), "a question was lost while an instance was leaving");

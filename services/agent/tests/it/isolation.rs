@@ -130,7 +130,7 @@ async fn run(stage: &Stage, node: &Node, n: u8, beside: &str, script: &str) -> (
         if beside.is_empty() { pod.container.as_ref().unwrap().id.clone() } else { pod.beside[beside].id.clone() }
     };
     let command = ["sh", "-c", script].map(str::to_owned);
-    let said = stage.containerd.cri().await.exec_sync(&container, &command, Duration::from_secs(20)).await.unwrap();
+    let said = stage.containerd.cri().await.exec_sync(&container, &command, Duration::from_secs(60)).await.unwrap();
     (said.exit_code, String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned())
 }
 

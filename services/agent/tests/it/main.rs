@@ -53,7 +53,7 @@ async fn a_wanted_instance_runs_and_a_killed_one_comes_back() {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
     stage.until("another container runs", || stage.status(&node, 1).restarts == 1 && stage.status(&node, 1).ready).await;
     let back = killed.elapsed();
-    assert!(back < Duration::from_secs(3), "it took {back:?}");
+    assert!(back < gantry_testkit::patience(Duration::from_secs(3)), "it took {back:?}");
     eprintln!("killed -> ready again: {back:?}");
 
     // Removed by hand, pod and all.
@@ -233,7 +233,7 @@ impl Load {
         let mut clients = Vec::new();
         for (url, keep) in [(route, true), (route, false), (port, true), (port, false)] {
             let idle = if keep { 4 } else { 0 };
-            let client = reqwest::Client::builder().pool_max_idle_per_host(idle).timeout(Duration::from_secs(10)).build().unwrap();
+            let client = reqwest::Client::builder().pool_max_idle_per_host(idle).timeout(Duration::from_secs(60)).build().unwrap();
             let (url, stop, good, bad) = (url.to_owned(), stop.clone(), good.clone(), Arc::clone(&bad));
             #[allow(clippy::disallowed_methods, reason = "a test's client, joined at its end")]
             clients.push(tokio::spawn(async move {
@@ -259,7 +259,7 @@ impl Load {
     /// Until a hundred more requests were answered.
     async fn some_time(&self) {
         let until = self.good.load(Ordering::Relaxed) + 100;
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(90);
         while self.good.load(Ordering::Relaxed) < until {
             assert!(Instant::now() < end, "no answers any more");
             tokio::time::sleep(Duration::from_millis(10)).await;

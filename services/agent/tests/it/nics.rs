@@ -61,7 +61,7 @@ async fn instances_have_fixed_addresses_on_a_network_of_the_node() {
     let run = async |n: u8, command: &[&str]| {
         let container = node.shared.pods.borrow().iter().find(|p| p.instance == id(n)).and_then(|p| p.container.as_ref()).unwrap().id.clone();
         let command: Vec<String> = command.iter().map(|w| (*w).to_owned()).collect();
-        let said = cri.exec_sync(&container, &command, Duration::from_secs(10)).await.unwrap();
+        let said = cri.exec_sync(&container, &command, Duration::from_secs(60)).await.unwrap();
         String::from_utf8_lossy(&said.stdout).into_owned()
     };
     assert!(run(1, &["ip", "addr", "show", "net1"]).await.contains("10.98.7.10/24"));
@@ -140,7 +140,7 @@ impl Drop for Beyond {
 }
 
 async fn soon(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(90);
     while !condition() {
         assert!(Instant::now() < end, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;

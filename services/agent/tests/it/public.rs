@@ -33,7 +33,7 @@ impl Address {
     }
 
     async fn answers(&self) -> bool {
-        let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(2)).build().unwrap();
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(10)).build().unwrap();
         client.get(format!("http://{}:{PORT}/", self.0)).send().await.is_ok_and(|a| a.status().is_success())
     }
 }

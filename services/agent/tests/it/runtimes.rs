@@ -40,7 +40,7 @@ async fn instances_of_two_runtimes_live_side_by_side() {
 
     // What is asked of a container holds under the second one as well: commands, limits, the end and the start after it.
     let container = |n: u8| all.iter().find(|c| c.labels.get("gantry.io/instance") == Some(&id(n).to_string())).unwrap().id.clone();
-    let said = cri.exec_sync(&container(2), &["sh", "-c", "hostname; cat /www/index.html"].map(str::to_owned), Duration::from_secs(10)).await.unwrap();
+    let said = cri.exec_sync(&container(2), &["sh", "-c", "hostname; cat /www/index.html"].map(str::to_owned), Duration::from_secs(60)).await.unwrap();
     assert_eq!((said.exit_code, String::from_utf8(said.stdout).unwrap().as_str()), (0, "web-2\nsecond"));
     let pid = stage.pid(2).await;
     assert_eq!(limit_of(pid), Some(64 << 20));

@@ -87,7 +87,7 @@ async fn on_record(bus: &Bus, stage: &Stage) {
     let consumer = stream.create_consumer(async_nats::jetstream::consumer::pull::OrderedConfig::default()).await.unwrap();
     let mut messages = consumer.messages().await.unwrap();
     let fact = loop {
-        let message = tokio::time::timeout(Duration::from_secs(20), messages.next()).await.expect("it is told").unwrap().unwrap();
+        let message = tokio::time::timeout(Duration::from_secs(90), messages.next()).await.expect("it is told").unwrap().unwrap();
         let fact: AuditFact = serde_json::from_slice(&message.payload).unwrap();
         if fact.action == "engine.created" {
             break fact;

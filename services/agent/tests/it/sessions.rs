@@ -59,7 +59,7 @@ impl Desk {
         let (arrived, coming) = oneshot::channel();
         self.0.lock().unwrap().insert(ticket, arrived);
         sessions.open(open);
-        tokio::time::timeout(Duration::from_secs(10), coming).await.expect("the agent dials").unwrap()
+        tokio::time::timeout(Duration::from_secs(60), coming).await.expect("the agent dials").unwrap()
     }
 }
 
@@ -70,7 +70,7 @@ impl Caller {
     }
 
     pub async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
-        let frame = tokio::time::timeout(Duration::from_secs(20), self.from.message()).await.expect("it goes on").ok()??;
+        let frame = tokio::time::timeout(Duration::from_secs(90), self.from.message()).await.expect("it goes on").ok()??;
         Some((frame.data[0], frame.data[1..].to_vec()))
     }
 

@@ -33,7 +33,7 @@ fn preview(behind: &[u8]) -> wire::WantedService {
 
 /// How often each text is answered.
 async fn counted(stage: &Stage, host: &str, header: Option<&str>, requests: usize) -> BTreeMap<String, usize> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
     let mut out = BTreeMap::new();
     for _ in 0..requests {
         let mut request = client.get(stage.route_url()).header("host", host);

@@ -25,7 +25,7 @@ fn signs(stage: &Stage, node: &Node, n: u8, kind: &str) -> Vec<String> {
 async fn run(stage: &Stage, node: &Node, n: u8, script: &str) -> i32 {
     let container = node.shared.pods.borrow().iter().find(|p| p.instance == id(n)).and_then(|p| p.container.as_ref()).unwrap().id.clone();
     let command = ["sh", "-c", script].map(str::to_owned);
-    stage.containerd.cri().await.exec_sync(&container, &command, Duration::from_secs(20)).await.unwrap().exit_code
+    stage.containerd.cri().await.exec_sync(&container, &command, Duration::from_secs(60)).await.unwrap().exit_code
 }
 
 /// A program that was not in the image, which goes on running.

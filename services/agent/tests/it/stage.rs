@@ -186,7 +186,7 @@ impl Stage {
 
     /// Status of one request to the application; `None` = nobody answers.
     pub async fn asks(&self) -> Option<u16> {
-        let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(2)).build().unwrap();
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(20)).build().unwrap();
         client.get(self.route_url()).header("host", "shop.test").send().await.ok().map(|a| a.status().as_u16())
     }
 
@@ -221,7 +221,7 @@ impl Stage {
     }
 
     pub async fn until(&self, what: &str, condition: impl Fn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(40);
+        let end = Instant::now() + Duration::from_secs(90);
         while !condition() {
             assert!(Instant::now() < end, "not in time: {what}");
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -238,7 +238,7 @@ impl Stage {
         let (cancel, tracker) = self.running.lock().unwrap().take().unwrap();
         cancel.cancel();
         tracker.close();
-        tokio::time::timeout(Duration::from_secs(20), tracker.wait()).await.expect("the agent ends");
+        tokio::time::timeout(Duration::from_secs(60), tracker.wait()).await.expect("the agent ends");
     }
 
     /// Ends everything and checks that nothing is left.

@@ -155,7 +155,7 @@ async fn log_lines_reach_the_stream_once_also_over_restarts() {
     let mut lines: Vec<(u32, String, String)> = Vec::new();
     let mut subjects = BTreeSet::new();
     let mut take = async |until: &str| {
-        let end = tokio::time::Instant::now() + Duration::from_secs(40);
+        let end = tokio::time::Instant::now() + Duration::from_secs(90);
         loop {
             let message = tokio::time::timeout_at(end, messages.next()).await.unwrap_or_else(|_| panic!("no `{until}` in time")).unwrap().unwrap();
             subjects.insert(message.subject.to_string());

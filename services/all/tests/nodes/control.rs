@@ -29,7 +29,8 @@ async fn without_a_control_plane_nodes_go_on_and_start_in_order_and_a_drain_lose
     bed.kill_scheduler();
     let rebooted = before.iter().find(|(_, workload, _)| workload == "db").unwrap().2.clone();
     let others = bed.others(&rebooted);
-    let victim = bed.node(&others[0]).containers().await.into_iter().find(|c| c.workload == "web").unwrap();
+    let placed = |node: &str| before.iter().filter(|(_, _, at)| at == node).count();
+    let victim = bed.running(&others[0], placed(&others[0])).await.into_iter().find(|c| c.workload == "web").unwrap();
     let died = Instant::now();
     bed.node(&others[0]).kill(victim.pid);
     let again = async || bed.node(&others[0]).containers().await.iter().any(|c| c.instance == victim.instance && c.id != victim.id);
@@ -39,7 +40,7 @@ async fn without_a_control_plane_nodes_go_on_and_start_in_order_and_a_drain_lose
     load.none_failed(&bed.names(), "the scheduler's death and a container's", BEGUN);
 
     // A node's power fails and comes back; nobody tells it what to run.
-    let had = bed.node(&rebooted).containers().await.len();
+    let had = placed(&rebooted);
     let (node, wire) = bed.node_mut(&rebooted);
     node.power_off(wire).await;
     load.more(&others, 20).await;
@@ -49,9 +50,8 @@ async fn without_a_control_plane_nodes_go_on_and_start_in_order_and_a_drain_lose
     node.start_containerd();
     bed.until("containerd is ready", LONG, async || bed.node(&rebooted).containerd_is_ready().await).await;
     bed.node_mut(&rebooted).0.start_agent();
-    bed.until("everything that was there is there again", LONG, async || bed.node(&rebooted).containers().await.len() == had).await;
+    let there = bed.running(&rebooted, had).await;
     eprintln!("a node that started anew runs all of its {had} instances after {:?}", on.elapsed());
-    let there = bed.node(&rebooted).containers().await;
     let database = there.iter().find(|c| c.workload == "db").unwrap();
     for web in there.iter().filter(|c| c.workload == "web") {
         assert!(web.started_at - database.started_at >= 1_500_000_000, "it was started before the database was ready: {there:#?}");

@@ -19,14 +19,15 @@ async fn whatever_of_a_node_is_killed_requests_are_answered_and_a_whole_node_is_
 
     // The agent: nothing else notices.
     let recorded = async |bed: &Bed| bed.instances(APP).await.into_iter().map(|i| (i.id, i.node, i.restarts)).collect::<BTreeSet<_>>();
-    let before = (bed.node("n1").containers().await, recorded(&bed).await);
+    let placed = recorded(&bed).await;
+    let before = (bed.running("n1", placed.iter().filter(|(_, node, _)| node == "n1").count()).await, placed);
     bed.node_mut("n1").0.kill_agent();
     load.more(&bed.names(), 40).await;
     bed.node_mut("n1").0.start_agent();
     let web = bed.instances(APP).await.into_iter().find(|i| i.node == "n1" && i.workload == "web").unwrap();
-    let container = bed.node("n1").containers().await.into_iter().find(|c| c.instance == web.id).unwrap();
+    let container = before.0.iter().find(|c| c.instance == web.id).cloned().unwrap();
     bed.settled().await;
-    assert_eq!((bed.node("n1").containers().await, recorded(&bed).await), before, "the agent's death has touched something");
+    assert_eq!((bed.running("n1", before.0.len()).await, recorded(&bed).await), before, "the agent's death has touched something");
     load.none_failed(&bed.names(), "the agent's death", 0);
 
     // containerd: what runs goes on, and the agent finds it again.
@@ -34,7 +35,7 @@ async fn whatever_of_a_node_is_killed_requests_are_answered_and_a_whole_node_is_
     load.more(&bed.names(), 40).await;
     bed.node_mut("n1").0.start_containerd();
     bed.until("containerd is ready again", LONG, async || bed.node("n1").containerd_is_ready().await).await;
-    assert_eq!(bed.node("n1").containers().await, before.0, "containerd's death has touched something");
+    assert_eq!(bed.running("n1", before.0.len()).await, before.0, "containerd's death has touched something");
     load.none_failed(&bed.names(), "containerd's death", 0);
     let died = Instant::now();
     bed.node("n1").kill(container.pid);

@@ -5,10 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::bed::LONG;
 use crate::network::spawn;
 
-/// So many answers may break off when what gives them is killed: nobody can ask again for the rest of an answer.
-pub const BEGUN: usize = 3;
+/// What is asked through each node, and whether over a kept connection.
+const CLIENTS: [(&str, bool); 3] = [("/", true), ("/", false), ("/cgi-bin/slow", false)];
+/// So many answers may break off when what gives them is killed: nobody can ask again for the rest of an answer. Each client of three
+/// nodes waits for one at most, and on a busy machine all of them may.
+pub const BEGUN: usize = 3 * CLIENTS.len();
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// What came back through one node.
@@ -34,7 +38,7 @@ impl Load {
         let (mut seen, mut clients) = (BTreeMap::new(), Vec::new());
         for (node, url) in nodes {
             let of_node: Arc<Mutex<Seen>> = Arc::default();
-            for (path, keep) in [("/", true), ("/", false), ("/cgi-bin/slow", false)] {
+            for (path, keep) in CLIENTS {
                 clients.push(spawn(ask(format!("{url}{path}"), keep, stop.clone(), of_node.clone())));
             }
             seen.insert(node, of_node);
@@ -49,7 +53,7 @@ impl Load {
     /// Until so many more requests were answered through each of these nodes.
     pub async fn more(&self, nodes: &[String], answers: usize) {
         let before: Vec<usize> = nodes.iter().map(|n| self.of(n).good).collect();
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + LONG;
         while nodes.iter().zip(&before).any(|(node, before)| self.of(node).good < before + answers) {
             assert!(Instant::now() < end, "no answers any more: {:?}", nodes.iter().map(|n| (n, self.of(n).bad.len())).collect::<Vec<_>>());
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -96,7 +100,7 @@ impl Load {
 async fn ask(url: String, keep: bool, stop: Arc<AtomicBool>, seen: Arc<Mutex<Seen>>) {
     let idle = if keep { 2 } else { 0 };
     let client =
-        reqwest::Client::builder().pool_max_idle_per_host(idle).connect_timeout(Duration::from_secs(3)).timeout(Duration::from_secs(20)).build().unwrap();
+        reqwest::Client::builder().pool_max_idle_per_host(idle).connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(20)).build().unwrap();
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
         let answer = async { client.get(&url).header("host", "shop.test").send().await?.error_for_status()?.text().await }.await;

@@ -179,7 +179,7 @@ criu = "{criu}"
             .stderr(self.log("boot.log"))
             .spawn()
             .unwrap();
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(60);
         let init = loop {
             if let Some(pid) = child_of(first.id()).filter(|pid| command_line(*pid).starts_with("sleep infinity")) {
                 break pid;
@@ -210,7 +210,7 @@ criu = "{criu}"
 
     fn start(&self, program: &str, args: &[&str], log: &str) -> Inside {
         let outer = self.enter().arg(program).args(args).stdout(self.log(log)).stderr(self.log(log)).spawn().unwrap();
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(pid) = child_of(outer.id()) {
                 return Inside { outer, pid };
@@ -412,7 +412,7 @@ pub fn cgroups(instance: &str) -> Vec<PathBuf> {
 }
 
 fn remove_cgroups(instances: &BTreeSet<String>) {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     for folder in instances.iter().flat_map(|i| cgroups(i)) {
         // Processes that were killed stay in them for a moment.
         while folder.is_dir() && Instant::now() < end {

@@ -11,7 +11,7 @@ const COUNTER: &str = "mkdir -p /www; echo 0 > /www/index.html; n=0; (while slee
 
 /// What a node's balancer is answered; 0: nothing.
 async fn count(bed: &Bed, node: &str) -> u64 {
-    let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(std::time::Duration::from_secs(5)).build().unwrap();
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(std::time::Duration::from_secs(30)).build().unwrap();
     let answer = async { client.get(bed.node(node).url()).header("host", "shop.test").send().await?.error_for_status()?.text().await }.await;
     answer.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }

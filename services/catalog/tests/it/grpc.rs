@@ -86,7 +86,7 @@ async fn an_instance_is_requested_watched_bound_and_deleted_over_grpc() {
             }
         }
     };
-    tokio::time::timeout(LONG, ready).await.expect("that it is ready is told");
+    tokio::time::timeout(gantry_testkit::patience(LONG), ready).await.expect("that it is ready is told");
 
     let name = api::BindRequest { org: org.clone(), project: project.clone(), space: space.clone(), instance: "cache".into(), name: "web".into() };
     let bound = instances.bind(by(&shelf.editor, name)).await.expect("it is bound").into_inner();

@@ -86,7 +86,7 @@ async fn a_run_is_watched_approved_followed_started_and_cancelled_over_grpc() {
     let ask = api::ApproveRunRequest { org: org.clone(), project: project.clone(), run: run.clone(), step: "sure".into() };
     runs.approve_run(by(&place.token(), ask)).await.unwrap();
     let over = async { while watched.message().await.unwrap().expect("again").state != "succeeded" {} };
-    tokio::time::timeout(WAIT, over).await.expect("that it is over is told");
+    tokio::time::timeout(gantry_testkit::patience(WAIT), over).await.expect("that it is over is told");
     let end = async {
         let mut last = None;
         while let Some(event) = followed.message().await.unwrap() {
@@ -94,7 +94,7 @@ async fn a_run_is_watched_approved_followed_started_and_cancelled_over_grpc() {
         }
         last
     };
-    let last = tokio::time::timeout(WAIT, end).await.expect("it ends").expect("the end");
+    let last = tokio::time::timeout(gantry_testkit::patience(WAIT), end).await.expect("it ends").expect("the end");
     assert_eq!((last.event.as_str(), last.data.as_str()), ("end", "succeeded"));
     let mut pieces = runs.get_step_log(by(&place.token(), log)).await.unwrap().into_inner();
     while let Some(piece) = pieces.message().await.unwrap() {

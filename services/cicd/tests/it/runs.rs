@@ -100,12 +100,17 @@ async fn a_steps_log_is_followed_while_it_runs_and_kept_when_it_has_ended() {
     let mut following = ask(format!("{log}?follow=true")).await.unwrap();
     let mut seen = String::new();
     while !seen.contains("waiting:") {
-        let chunk = tokio::time::timeout(crate::place::WAIT, following.chunk()).await.expect("it comes while the step runs").unwrap().expect("no end yet");
+        let chunk = tokio::time::timeout(gantry_testkit::patience(crate::place::WAIT), following.chunk())
+            .await
+            .expect("it comes while the step runs")
+            .unwrap()
+            .expect("no end yet");
         seen.push_str(&String::from_utf8_lossy(&chunk));
     }
     assert!(seen.contains("event: line") && !seen.contains("event: end"), "{seen}");
     assert_eq!(place.post(&format!("/runs/{id}/cancel"), json!(null)).await.0, 200);
-    while let Some(chunk) = tokio::time::timeout(crate::place::WAIT, following.chunk()).await.expect("it ends with the step").unwrap() {
+    while let Some(chunk) = tokio::time::timeout(gantry_testkit::patience(crate::place::WAIT), following.chunk()).await.expect("it ends with the step").unwrap()
+    {
         seen.push_str(&String::from_utf8_lossy(&chunk));
     }
     assert!(seen.contains("event: end"), "{seen}");

@@ -19,7 +19,7 @@ fn put(folder: &Path, authority: &str) -> reqwest::Certificate {
 
 /// Over a connection of its own.
 async fn trusted(url: &str, authority: &reqwest::Certificate) -> bool {
-    let client = reqwest::Client::builder().tls_certs_only([authority.clone()]).timeout(Duration::from_secs(5)).build().expect("a client");
+    let client = reqwest::Client::builder().tls_certs_only([authority.clone()]).timeout(Duration::from_secs(60)).build().expect("a client");
     client.get(url).send().await.is_ok()
 }
 

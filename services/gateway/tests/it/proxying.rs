@@ -81,14 +81,24 @@ async fn a_service_that_is_away_is_a_503_that_says_when_to_return() {
 
 #[tokio::test]
 async fn a_service_that_comes_back_within_the_retries_is_not_missed() {
-    let address = gantry_testkit::free_address();
-    let door = door_to(vec![("scheduler", format!("http://{address}"))], GatewayConfig::default()).await;
-    let asked = tokio::spawn(door.http.get(format!("{}/api/v1/nodes", door.url)).send());
-    // The first try has failed by then; the last one comes after half a second.
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    let listener = tokio::net::TcpListener::bind(address).await.expect("the port is still free");
-    tokio::spawn(async move { axum::serve(listener, mirror()).await });
-    assert_eq!(asked.await.expect("it ran").expect("an answer").status(), 200);
+    // Where this machine lets the service be back only after the last try, nothing is shown either way: once more then.
+    for _ in 0..20 {
+        let address = gantry_testkit::free_address();
+        let door = door_to(vec![("scheduler", format!("http://{address}"))], GatewayConfig::default()).await;
+        let began = std::time::Instant::now();
+        let asked = tokio::spawn(door.http.get(format!("{}/api/v1/nodes", door.url)).send());
+        // The first try has failed by then; the last one comes after half a second.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let listener = tokio::net::TcpListener::bind(address).await.expect("the port is still free");
+        let in_time = began.elapsed() < Duration::from_millis(400);
+        tokio::spawn(async move { axum::serve(listener, mirror()).await });
+        let answer = asked.await.expect("it ran").expect("an answer");
+        if in_time {
+            assert_eq!(answer.status(), 200);
+            return;
+        }
+    }
+    panic!("this machine never let the service be back in time");
 }
 
 #[tokio::test]
@@ -111,7 +121,7 @@ async fn events_arrive_one_by_one_and_are_not_held_back() {
         "/api/v1/events",
         get(async || {
             let stream = futures::stream::unfold(0, async |n| {
-                tokio::time::sleep(Duration::from_millis(if n == 0 { 0 } else { 3_000 })).await;
+                tokio::time::sleep(Duration::from_secs(if n == 0 { 0 } else { 120 })).await;
                 Some((Ok::<_, std::io::Error>(Bytes::from(format!("data: {n}\n\n"))), n + 1))
             });
             ([("content-type", "text/event-stream")], Body::from_stream(stream))
@@ -119,7 +129,7 @@ async fn events_arrive_one_by_one_and_are_not_held_back() {
     );
     let door = door(vec![("monitoring", events)], GatewayConfig::default()).await;
     let answer = door.http.get(format!("{}/api/v1/events", door.url)).send().await.expect("an answer");
-    let first = tokio::time::timeout(Duration::from_secs(2), answer.bytes_stream().next()).await.expect("before the second is made");
+    let first = tokio::time::timeout(Duration::from_secs(60), answer.bytes_stream().next()).await.expect("before the second is made");
     assert_eq!(first.expect("an event").expect("whole"), "data: 0\n\n");
 }
 
@@ -154,7 +164,7 @@ async fn a_web_socket_goes_through_in_both_directions() {
     // A masked text frame "hi" (RFC 6455 section 5.2), and its echo without a mask.
     socket.write_all(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']).await.expect("sent");
     let mut echo = [0; 4];
-    tokio::time::timeout(Duration::from_secs(5), socket.read_exact(&mut echo)).await.expect("in time").expect("read");
+    tokio::time::timeout(Duration::from_secs(60), socket.read_exact(&mut echo)).await.expect("in time").expect("read");
     assert_eq!(&echo, &[0x81, 2, b'h', b'i']);
 }
 

@@ -62,7 +62,7 @@ async fn world(mut peers: BTreeMap<String, String>) -> (World, SocketAddr) {
 async fn open(world: World, listen: SocketAddr, config: GatewayConfig) -> Door {
     world.start::<Gateway>(GatewayConfig { listen, ..config }).await;
     let ca = reqwest::Certificate::from_pem(world.running.pki().ca_pem.as_bytes()).expect("the authority's certificate");
-    let client = || reqwest::Client::builder().tls_certs_only([ca.clone()]).redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(20));
+    let client = || reqwest::Client::builder().tls_certs_only([ca.clone()]).redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(90));
     let (http, http1) = (client().build().expect("a client"), client().http1_only().build().expect("a client"));
     Door { url: format!("https://localhost:{}", listen.port()), http, http1, world }
 }

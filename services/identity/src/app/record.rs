@@ -46,7 +46,7 @@ impl Recorder {
     pub fn start(pool: PgPool, cancel: &CancellationToken, tasks: &TaskTracker) -> Self {
         let (queue, requests) = mpsc::channel(WAITING);
         let grown = Arc::new(Notify::new());
-        tasks.spawn(run(pool, requests, grown.clone(), cancel.clone()));
+        gantry_host::endless("record of identity", tasks, cancel, run(pool, requests, grown.clone(), cancel.clone()));
         Self { queue, grown }
     }
 

@@ -66,7 +66,7 @@ async fn each_client_gets_id_tokens_of_its_algorithm_and_a_key_is_replaced_witho
         let (_, key) = rotate(&admin, json!({ "alg": "EdDSA", "after_seconds": 60 })).await;
         assert_eq!(key["state"], "coming");
         // Tokens are signed and checked meanwhile, while the new key only comes.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        suite.world.until("tokens are got and used", Duration::from_secs(30), || async { done.load(Ordering::Relaxed) > 5 }).await;
         stop.store(true, Ordering::Relaxed);
         kids
     };

@@ -105,7 +105,7 @@ async fn what_is_on_record_reaches_the_audit_stream_once() {
     let mut messages = consumer.messages().await.unwrap();
     let mut seen: Vec<AuditFact> = Vec::new();
     while !seen.iter().any(|f| f.action == "token.issued") {
-        let message = tokio::time::timeout(Duration::from_secs(20), messages.next()).await.expect("in time").unwrap().unwrap();
+        let message = tokio::time::timeout(Duration::from_secs(90), messages.next()).await.expect("in time").unwrap().unwrap();
         seen.push(serde_json::from_slice(&message.payload).unwrap());
     }
     let opened: Vec<_> = seen.iter().filter(|f| f.action == "session.opened").collect();
@@ -120,5 +120,5 @@ async fn what_is_on_record_reaches_the_audit_stream_once() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), published).await.expect("the relay says how far it is");
+    tokio::time::timeout(Duration::from_secs(90), published).await.expect("the relay says how far it is");
 }

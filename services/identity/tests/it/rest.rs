@@ -103,7 +103,7 @@ async fn a_revoked_right_stops_within_a_second() {
     let before = std::time::Instant::now();
     assert_eq!(suite.json(Method::DELETE, &format!("/api/v1/bindings/{id}"), Some(&ada), None).await.0, 204);
     assert_eq!(post(&suite, &bob, "/api/v1/orgs/acme/projects/shop/spaces", json!({ "name": "live" })).await.0, 404);
-    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    assert!(before.elapsed() < gantry_testkit::patience(Duration::from_secs(1)), "{:?}", before.elapsed());
     let (_, owner) = get(&suite, &ada, "/api/v1/bindings?org=acme").await;
     let owner = owner["items"][0]["id"].as_str().unwrap();
     assert_eq!(suite.json(Method::DELETE, &format!("/api/v1/bindings/{owner}"), Some(&ada), None).await.0, 409, "the owner stays administrator");

@@ -70,7 +70,7 @@ impl Post {
 
     /// Waits for letter number `count` to an address.
     pub async fn letter(&self, address: &str, count: usize) -> String {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(90);
         loop {
             if let Some(letter) = self.to(address).into_iter().nth(count - 1) {
                 return letter;

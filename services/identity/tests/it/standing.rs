@@ -169,7 +169,7 @@ async fn a_watched_list_ends_with_the_sign_in() {
             seen.push_str(&String::from_utf8_lossy(&chunk));
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), rest).await.expect("it ends");
+    tokio::time::timeout(std::time::Duration::from_secs(90), rest).await.expect("it ends");
     assert!(seen.contains("event: problem") && seen.contains("sign-in"), "{seen}");
 }
 

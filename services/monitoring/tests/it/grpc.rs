@@ -104,7 +104,7 @@ async fn logs_are_read_exported_and_followed_and_events_come_over_grpc() {
     let mut followed = logs.follow_logs(by(&place.reader, ask)).await.expect("a stream").into_inner();
     assert_eq!(followed.message().await.expect("it goes on").expect("a line").text, "one");
     place.print(&place.batch(instance, 10, &[(now, "two")])).await;
-    let line = tokio::time::timeout(LONG, followed.message()).await.expect("it is told").expect("it goes on").expect("a line");
+    let line = tokio::time::timeout(gantry_testkit::patience(LONG), followed.message()).await.expect("it is told").expect("it goes on").expect("a line");
     assert_eq!((line.text.as_str(), line.stream.as_str(), line.instance), ("two", "stdout", instance.to_string()));
 
     let ask = ExportLogsRequest {
@@ -125,5 +125,5 @@ async fn logs_are_read_exported_and_followed_and_events_come_over_grpc() {
     let from_the_first = StreamEventsRequest { after: Some(0) };
     let mut events = EventsClient::new(channel).stream_events(by(&place.admin, from_the_first)).await.expect("a stream").into_inner();
     let created = async { while events.message().await.expect("it goes on").expect("an event").kind != "app.created" {} };
-    tokio::time::timeout(LONG, created).await.expect("what has happened is told");
+    tokio::time::timeout(gantry_testkit::patience(LONG), created).await.expect("what has happened is told");
 }

@@ -80,7 +80,7 @@ async fn who_may_not_read_any_more_follows_no_further() {
     place.world.identity.revoke(binding, &subject, Role::Viewer, scope).await;
     place.world.identity.settle(&place.host).await;
     place.print(&place.batch(instance, 10, &[(now, "two")])).await;
-    let rest = tokio::time::timeout(LONG, stream.text()).await.expect("it ends").expect("readable");
+    let rest = tokio::time::timeout(gantry_testkit::patience(LONG), stream.text()).await.expect("it ends").expect("readable");
     assert!(rest.contains("event: problem") && !rest.contains("two"), "{rest}");
 }
 
@@ -113,7 +113,7 @@ async fn followed_lines_and_events_end_with_the_sign_in_they_were_opened_with() 
     let streams = [place.open_stream(both[0], &ending, None).await, place.open_stream(both[1], &ending, None).await];
     for (path, stream) in both.into_iter().zip(streams) {
         assert_eq!(stream.status(), 200);
-        let rest = tokio::time::timeout(LONG, stream.text()).await.expect("it ends").expect("readable");
+        let rest = tokio::time::timeout(gantry_testkit::patience(LONG), stream.text()).await.expect("it ends").expect("readable");
         assert!(rest.contains("event: problem") && rest.contains("sign-in"), "{path}: {rest}");
     }
     let instance = Uuid::now_v7();

@@ -148,6 +148,6 @@ pub async fn events_until(response: &mut reqwest::Response, enough: impl Fn(&[(S
             }
         }
     };
-    tokio::time::timeout(LONG, all).await.expect("the events come in time");
+    tokio::time::timeout(gantry_testkit::patience(LONG), all).await.expect("the events come in time");
     events
 }

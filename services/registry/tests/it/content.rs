@@ -58,8 +58,10 @@ async fn pushes_during_collection_never_lose_content() {
     let stage = Stage::new().await;
     let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
     let token = stage.full(user, REPO);
-    // Short, but longer than a push takes.
-    let app = stage.collector(2);
+    // Short, but longer than a push takes on this machine as it is now.
+    let began = std::time::Instant::now();
+    Image::simple("first of all").push(&stage, REPO, "first", &token).await;
+    let app = stage.collector((began.elapsed() * 20).as_secs().clamp(2, 60));
     let cancel = stage.host.cancel.child_token();
     let collecting = tokio::spawn({
         let cancel = cancel.clone();
@@ -104,7 +106,7 @@ async fn what_a_repository_keeps_is_metered() {
     let stream = stage.host.bus.sample_stream(gantry_bus::streams::USAGE).await.unwrap();
     let consumer = stream.create_consumer(async_nats::jetstream::consumer::pull::OrderedConfig::default()).await.unwrap();
     let mut messages = consumer.messages().await.unwrap();
-    let found = tokio::time::timeout(Duration::from_secs(15), async {
+    let found = tokio::time::timeout(Duration::from_secs(90), async {
         loop {
             let sample: UsageSample = serde_json::from_slice(&messages.next().await.unwrap().unwrap().payload).unwrap();
             assert_eq!((sample.org, sample.project, sample.holder.as_str()), (stage.org.id, stage.shop.id, "repository:acme/shop/web"));

@@ -66,7 +66,7 @@ async fn a_full_disk_is_said_and_leaves_nothing_half_visible() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_whose_client_falls_silent_is_ended() {
-    let stage = Stage::with(Config { patience_seconds: 1, ..Config::default() }).await;
+    let stage = Stage::with(Config { patience_seconds: 4, ..Config::default() }).await;
     let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
     let token = stage.full(user, REPO);
     let begun = stage.request(Method::POST, &format!("/v2/{REPO}/blobs/uploads/"), &token).send().await.unwrap();
@@ -76,7 +76,7 @@ async fn an_upload_whose_client_falls_silent_is_ended() {
     pieces.send(Ok(bytes::Bytes::from_static(b"x"))).await.unwrap();
     let body = futures::stream::unfold(body, |mut body| async move { body.recv().await.map(|piece| (piece, body)) });
     let slow = stage.request(Method::PATCH, &at, &token).body(reqwest::Body::wrap_stream(body)).send();
-    let slow = tokio::time::timeout(Duration::from_secs(10), slow).await.expect("the registry does not wait for ever");
+    let slow = tokio::time::timeout(Duration::from_secs(90), slow).await.expect("the registry does not wait for ever");
     if let Ok(answer) = slow {
         assert_eq!(code(answer).await, (408, "BLOB_UPLOAD_INVALID".into()));
     }
@@ -91,7 +91,7 @@ async fn an_upload_whose_client_falls_silent_is_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manifest_whose_client_falls_silent_is_given_up() {
-    let stage = Stage::with(Config { patience_seconds: 1, ..Config::default() }).await;
+    let stage = Stage::with(Config { patience_seconds: 4, ..Config::default() }).await;
     let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
     let token = stage.full(user, REPO);
     let (pieces, body) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(1);
@@ -99,7 +99,7 @@ async fn a_manifest_whose_client_falls_silent_is_given_up() {
     let body = futures::stream::unfold(body, |mut body| async move { body.recv().await.map(|piece| (piece, body)) });
     let path = format!("/v2/{REPO}/manifests/v1");
     let slow = stage.request(Method::PUT, &path, &token).header(header::CONTENT_TYPE, OCI_MANIFEST).body(reqwest::Body::wrap_stream(body)).send();
-    let slow = tokio::time::timeout(Duration::from_secs(10), slow).await.expect("the registry does not wait for ever");
+    let slow = tokio::time::timeout(Duration::from_secs(90), slow).await.expect("the registry does not wait for ever");
     if let Ok(answer) = slow {
         assert_eq!(code(answer).await, (408, "MANIFEST_INVALID".into()));
     }
@@ -150,9 +150,19 @@ async fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_wrong_has
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let reader = std::thread::spawn(move || output.lines().map_while(Result::ok).collect::<Vec<_>>());
+        let (tell, begins) = tokio::sync::oneshot::channel();
+        let reader = std::thread::spawn(move || {
+            let mut tell = Some(tell);
+            let told = |line: &String| {
+                if let Some(tell) = line.contains("begun ").then(|| tell.take()).flatten() {
+                    let _ = tell.send(());
+                }
+            };
+            output.lines().map_while(Result::ok).inspect(told).collect::<Vec<_>>()
+        });
+        tokio::time::timeout(Duration::from_secs(90), begins).await.expect("it begins in time").expect("it begins");
         // Each time at another step of a push.
-        tokio::time::sleep(Duration::from_micros(60_000 + round * 1_733)).await;
+        tokio::time::sleep(Duration::from_micros(40_000 + round * 1_733)).await;
         child.kill().unwrap();
         child.wait().unwrap();
         for line in reader.join().unwrap() {

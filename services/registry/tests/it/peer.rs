@@ -57,7 +57,7 @@ impl Peer {
         let mut command = Command::new(program);
         command.arg("serve").arg(self.folder.path().join("config.yml"));
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("docker-registry starts"));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(90);
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(
                 Instant::now() < deadline,

@@ -88,10 +88,15 @@ async fn a_manifests_bytes_are_there_whenever_its_event_is() {
         assert!(acknowledged.lock().unwrap().iter().all(|digest| named.contains(digest)), "round {round}: an acknowledged event is gone");
 
         let pushing: Vec<_> = (0..WRITERS).map(|w| tokio::spawn(push(log.clone(), format!("{round}-{w}"), acknowledged.clone()))).collect();
+        let (before, began) = (acknowledged.lock().unwrap().len(), std::time::Instant::now());
+        while acknowledged.lock().unwrap().len() < before + 5 {
+            assert!(began.elapsed() < Duration::from_secs(60), "round {round}: nothing is acknowledged");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         // Each time at another moment.
-        tokio::time::sleep(Duration::from_millis(300 + round * 61)).await;
+        tokio::time::sleep(Duration::from_millis(200 + round * 61)).await;
         let server = own.server.clone();
-        apart(move || server.pid_file().stop(Signal::Kill, Duration::from_secs(10)));
+        apart(move || server.pid_file().stop(Signal::Kill, Duration::from_secs(60)));
         // Those who push meet the loss, and some try again.
         tokio::time::sleep(Duration::from_millis(200)).await;
         pushing.iter().for_each(tokio::task::JoinHandle::abort);

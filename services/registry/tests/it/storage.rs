@@ -315,13 +315,17 @@ async fn damaged_content_is_found_and_never_served(ground: Ground) {
 
 async fn pushes_at_one_replica_lose_nothing_to_collection_at_the_other(ground: Ground) {
     let two = Two::on(ground).await;
-    let app = two.collector(2).await;
+    // Short, but longer than a push takes on this machine as it is now.
+    let began = std::time::Instant::now();
+    Image::of(vec![crate::image::layer(&[("hello", b"first of all")])], "amd64").push(&two.stage, REPO, "first", &two.token).await;
+    let grace = (began.elapsed() * 20).as_secs().clamp(2, 60);
+    let app = two.collector(grace).await;
     let stop = two.stage.host.cancel.child_token();
     let collecting = tokio::spawn({
         let stop = stop.clone();
         async move {
             while !stop.is_cancelled() {
-                app.collect(Duration::from_secs(2), false, "user:test").await.unwrap();
+                app.collect(Duration::from_secs(grace), false, "user:test").await.unwrap();
             }
         }
     });

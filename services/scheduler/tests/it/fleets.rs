@@ -137,7 +137,7 @@ async fn replicas_are_divided_and_a_lost_clusters_move_and_come_back_over_a_rest
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(LONG * 2, back).await.expect("it comes back");
+    tokio::time::timeout(gantry_testkit::patience(LONG), back).await.expect("it comes back");
     assert!(two.is("reached").await);
     two.place.reaches("shop", "running", 1).await;
     let told = two.place.host.log().read(0, 10_000).await.unwrap();

@@ -64,7 +64,7 @@ async fn an_application_is_deployed_watched_scaled_and_deleted_over_grpc() {
     let scaled = apps.scale_app(by(&place.token, scale(3))).await.unwrap().into_inner();
     assert_eq!(scaled.workloads[0].replicas, 3);
     let grown = async { while watched.message().await.unwrap().expect("again").workloads[0].ready != 3 {} };
-    tokio::time::timeout(LONG, grown).await.expect("the third is told");
+    tokio::time::timeout(gantry_testkit::patience(LONG), grown).await.expect("the third is told");
 
     let mut instances = InstancesClient::new(place.channel("gateway"));
     let ask = api::ListInstancesRequest { org: org.clone(), project: project.clone(), space: space.clone(), app: "web".into() };

@@ -107,7 +107,7 @@ async fn a_move_ends_when_the_node_that_it_goes_to_is_lost() {
     // As programs ask, with a key of their own for the request.
     let url = format!("{}{}", place.host.url_of("scheduler").unwrap(), at(&place));
     let asked = place.world.http.post(url).bearer_auth(&place.token).header("idempotency-key", "move-1").json(&json!({ "node": elsewhere })).send();
-    let (answer, ()) = tokio::join!(tokio::time::timeout(LONG, asked), dies);
+    let (answer, ()) = tokio::join!(tokio::time::timeout(LONG * 3, asked), dies);
     let answer = answer.expect("long before the two minutes in which it may go on").unwrap();
     let (status, problem) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
     assert_eq!((status, &problem["code"]), (409, &json!("scheduler.migration_failed")), "{problem}");

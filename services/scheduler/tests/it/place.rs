@@ -28,7 +28,8 @@ pub struct Place {
 }
 
 pub fn config() -> Config {
-    let mut config = Config { node_timeout_seconds: 2, usage_interval_seconds: 1, ..Config::default() };
+    // The least that an operator may set. A machine that stands still for less than four seconds loses no node by it.
+    let mut config = Config { node_timeout_seconds: 6, usage_interval_seconds: 1, ..Config::default() };
     // Tests say themselves when instances are to move to nodes that come.
     config.placement.rebalance_moves = 0;
     config.kubernetes.drain_seconds = 1;

@@ -167,7 +167,7 @@ async fn a_pipeline_deploys_and_watches_until_it_runs() {
     assert_eq!(first.revision, 1);
     assert_eq!(client.deploy(request).await.unwrap().into_inner(), first, "the same key is the same deployment");
     let mut watch = client.watch(at.clone()).await.unwrap().into_inner();
-    let seen = tokio::time::timeout(LONG, async {
+    let seen = tokio::time::timeout(gantry_testkit::patience(LONG), async {
         loop {
             let app = watch.message().await.unwrap().unwrap();
             if app.state == "running" {
@@ -179,7 +179,7 @@ async fn a_pipeline_deploys_and_watches_until_it_runs() {
     assert_eq!((app.instances.len(), app.endpoints[0].port), (2, 20080));
     client.delete(at.clone()).await.unwrap();
     client.delete(at).await.unwrap();
-    let gone = tokio::time::timeout(Duration::from_secs(20), async {
+    let gone = tokio::time::timeout(Duration::from_secs(90), async {
         while let Ok(Some(app)) = watch.message().await {
             if app.state == "deleted" {
                 return true;

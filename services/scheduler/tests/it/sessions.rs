@@ -42,7 +42,7 @@ pub async fn socket_of(place: &Place, app: &str, instance: &str, tail: &str, tok
 
 pub async fn next(socket: &mut Socket) -> Vec<u8> {
     loop {
-        match tokio::time::timeout(LONG, socket.next()).await.expect("it goes on") {
+        match tokio::time::timeout(gantry_testkit::patience(LONG), socket.next()).await.expect("it goes on") {
             Some(Ok(Message::Binary(bytes))) => return bytes.to_vec(),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             other => panic!("{other:?}"),
