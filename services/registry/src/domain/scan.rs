@@ -10,6 +10,7 @@ pub mod external;
 pub mod feeds;
 pub mod inventory;
 pub mod pkg;
+pub mod records;
 pub mod report;
 pub mod sbom;
 pub mod version;
