@@ -9,6 +9,7 @@ pub mod export;
 pub mod external;
 pub mod feeds;
 pub mod inventory;
+pub mod modularity;
 pub mod pkg;
 pub mod records;
 pub mod report;

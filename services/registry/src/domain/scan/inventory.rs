@@ -32,6 +32,9 @@ pub struct Package {
     /// As the package says; empty if it does not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub licence: String,
+    /// Of an rpm that belongs to a module: `name:stream:version:context`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub module: String,
 }
 
 /// What one file tells.
@@ -220,6 +223,7 @@ fn dpkg(text: &str) -> Vec<Package> {
             source: source.to_owned(),
             source_version: source_version.to_owned(),
             licence: String::new(),
+            module: String::new(),
         });
     }
     packages
@@ -238,6 +242,7 @@ fn apk(text: &str) -> Vec<Package> {
             source: field("o").unwrap_or(name).to_owned(),
             source_version: version.to_owned(),
             licence: field("L").unwrap_or_default().to_owned(),
+            module: String::new(),
         });
     }
     packages
