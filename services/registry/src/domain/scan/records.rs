@@ -100,6 +100,12 @@ impl<'a> Iterator for Elements<'a> {
 
 /// A file of which each line is an object; none if it is no such file. The first or the second one must be whole.
 pub fn of_lines(bytes: &[u8]) -> Option<Vec<Piece<'_>>> {
+    let is_object = |text: &[u8]| text.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    let mut first = bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|text| !text.is_empty());
+    let (one, two) = (first.next()?, first.next()?);
+    if !is_object(one) && !is_object(two) {
+        return None;
+    }
     let (mut pieces, mut start) = (Vec::new(), 0);
     for (number, text) in bytes.split(|b| *b == b'\n').enumerate() {
         if !text.trim_ascii().is_empty() {
@@ -107,8 +113,7 @@ pub fn of_lines(bytes: &[u8]) -> Option<Vec<Piece<'_>>> {
         }
         start += text.len() + 1;
     }
-    let is_object = |piece: &Piece<'_>| piece.text.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(piece.text).is_ok();
-    (pieces.len() > 1 && pieces.iter().take(2).any(is_object)).then_some(pieces)
+    Some(pieces)
 }
 
 fn lines(bytes: &[u8]) -> usize {
