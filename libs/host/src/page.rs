@@ -23,8 +23,12 @@ pub type Cursor = Option<String>;
 
 impl PageQuery {
     /// # Errors
-    /// When the limit is out of range.
+    /// When the limit is out of range, or the cursor is no text of a database.
     pub fn limit(&self) -> Result<u64, Problem> {
+        // Postgres keeps no U+0000.
+        if self.cursor.as_deref().is_some_and(|c| c.contains('\0')) {
+            return Err(Problem::invalid("cursor", "must be `next` of the page before"));
+        }
         match self.limit.unwrap_or(DEFAULT_LIMIT) {
             limit @ 1..=LARGEST_LIMIT => Ok(limit.into()),
             other => Err(Problem::invalid("limit", format!("{other}: must be 1 to {LARGEST_LIMIT}"))),
@@ -50,5 +54,17 @@ impl<T> Page<T> {
 
     pub fn all(items: Vec<T>) -> Self {
         Self { items, next: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_that_no_page_gave_out_is_refused_before_the_database_sees_it() {
+        let of = |cursor: &str| PageQuery { cursor: Some(cursor.into()), ..PageQuery::default() }.limit();
+        assert_eq!(of("a\0b").unwrap_err().kind, gantry_kernel::Kind::Invalid);
+        assert_eq!(of("acme/shop/web").unwrap(), u64::from(DEFAULT_LIMIT));
     }
 }

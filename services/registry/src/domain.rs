@@ -7,6 +7,7 @@ pub mod config;
 pub mod cron;
 pub mod digest;
 pub mod idle;
+pub mod keys;
 pub mod layers;
 pub mod manifest;
 pub mod name;

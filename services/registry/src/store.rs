@@ -7,6 +7,7 @@ pub mod cache;
 pub mod content;
 pub mod entities;
 pub mod fetches;
+pub mod history;
 pub mod images;
 pub mod lineage;
 pub mod migrations;

@@ -115,10 +115,12 @@ pub enum Image {
         repository: String,
         digest: String,
     },
-    /// Remove a tag.
+    /// Remove a tag; or an image, by its digest, with every tag that points at it.
     Delete {
+        /// `web`, or with what is to go: `web:v1`, `web@sha256:...`.
         repository: String,
-        tag: String,
+        /// A tag or a digest.
+        reference: Option<String>,
     },
     /// Who moved and deleted which tag when, newest first.
     History {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::progress::{Progress, Seen};
 use super::{Context, segment};
 use crate::args::{Image, Pipeline, Repo};
+use crate::failure::Failure;
 use crate::output::{find, print};
 use crate::sse;
 
@@ -134,12 +135,32 @@ async fn in_project(cx: &mut Context, command: Image) -> Result<()> {
             let report: Value = cx.client.get(&format!("{images}/{}/{}/scan", segment(&repository), segment(&digest)), &[]).await?;
             cx.one(&report)
         }
-        Image::Delete { repository, tag } => {
-            cx.client.delete(&format!("{images}/{}/tags/{}", segment(&repository), segment(&tag))).await?;
-            cx.note(&format!("{repository}:{tag} is removed"));
+        Image::Delete { repository, reference } => {
+            let Some((repository, reference)) = named(&repository, reference.as_deref()) else {
+                bail!(Failure::Usage(format!("say what is to go of `{repository}`: a tag (`{repository}:v1`) or a digest (`{repository}@sha256:...`)")));
+            };
+            let place = format!("{images}/{}", segment(repository));
+            if is_digest(reference) {
+                cx.client.delete(&format!("{place}/{}", segment(reference))).await?;
+                cx.note(&format!("{repository}@{reference} is removed, with its tags"));
+            } else {
+                cx.client.delete(&format!("{place}/tags/{}", segment(reference))).await?;
+                cx.note(&format!("{repository}:{reference} is removed"));
+            }
             Ok(())
         }
     }
+}
+
+/// Tags have no colon.
+fn is_digest(reference: &str) -> bool {
+    reference.contains(':')
+}
+
+/// Repository and tag or digest, in one word or in two; none if there is only a repository.
+fn named<'a>(repository: &'a str, reference: Option<&'a str>) -> Option<(&'a str, &'a str)> {
+    let split = || repository.split_once('@').filter(|(_, digest)| is_digest(digest)).or_else(|| repository.split_once(':'));
+    reference.map(|reference| (repository, reference)).or_else(split).filter(|(name, which)| !name.is_empty() && !which.is_empty())
 }
 
 pub async fn repo(cx: &mut Context, command: Repo) -> Result<()> {
@@ -267,4 +288,25 @@ async fn logs(cx: &mut Context, run: &str, step: Option<String>, follow: bool) -
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_named_in_one_word_or_in_two() {
+        for (words, expected) in [
+            (("web", Some("v1")), Some(("web", "v1"))),
+            (("team/web", Some("sha256:aa")), Some(("team/web", "sha256:aa"))),
+            (("web:v1", None), Some(("web", "v1"))),
+            (("web@sha256:aa", None), Some(("web", "sha256:aa"))),
+            // A digest that lost its algorithm is no tag either, and not the whole repository.
+            (("web@aa", None), None),
+            (("web", None), None),
+            (("web:", None), None),
+        ] {
+            assert_eq!(named(words.0, words.1), expected, "{words:?}");
+        }
+    }
 }

@@ -138,24 +138,33 @@ impl BlobFs {
         blocking(move || publish(&moves)).await
     }
 
-    /// Removes blobs. The caller has made sure that nothing refers to them.
+    /// Removes blobs. The caller has made sure that nothing refers to them. Whoever drops this wants no more of them removed, because others
+    /// may write the same again: what is under way ends with the next file.
     ///
     /// # Errors
     /// I/O; a missing blob is fine.
     pub async fn remove(&self, digests: &[Digest]) -> io::Result<()> {
         let paths: Vec<PathBuf> = digests.iter().map(|d| self.blob_path(d)).collect();
-        blocking(move || {
-            for path in paths {
-                if let Err(error) = fs::remove_file(path)
-                    && error.kind() != io::ErrorKind::NotFound
-                {
-                    return Err(error);
-                }
-            }
-            Ok(())
-        })
-        .await
+        let waiting = Arc::new(());
+        let waited_for = Arc::downgrade(&waiting);
+        let removed = blocking(move || remove_while(&paths, || waited_for.strong_count() > 0)).await;
+        drop(waiting);
+        removed
     }
+}
+
+fn remove_while(paths: &[PathBuf], wanted: impl Fn() -> bool) -> io::Result<()> {
+    for path in paths {
+        if !wanted() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "nobody waits for the removal any more"));
+        }
+        if let Err(error) = fs::remove_file(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -350,5 +359,21 @@ mod tests {
         store.remove(std::slice::from_ref(&digest)).await.unwrap();
         store.remove(std::slice::from_ref(&digest)).await.unwrap();
         assert!(store.read(&digest).await.unwrap().is_none());
+    }
+
+    #[test]
+    fn a_removal_that_nobody_waits_for_any_more_ends_with_the_next_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b", "c"].map(|name| folder.path().join(name));
+        paths.iter().for_each(|path| fs::write(path, "x").unwrap());
+        let asked = std::cell::Cell::new(0);
+        let wanted = || {
+            asked.set(asked.get() + 1);
+            asked.get() == 1
+        };
+        assert_eq!(remove_while(&paths, wanted).unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(paths.iter().map(|path| path.exists()).collect::<Vec<_>>(), [false, true, true]);
+        remove_while(&paths, || true).unwrap();
+        assert!(!paths[2].exists());
     }
 }

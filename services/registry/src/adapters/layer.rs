@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use crate::domain::digest::{Algorithm, Hasher};
-use crate::domain::scan::inventory::{Interest, LayerInventory, interest, read};
+use crate::domain::scan::inventory::{Interest, LayerInventory, interest, look};
 use crate::domain::scan::pkg::{elf, pe};
 
 /// Bounds of one layer's reading.
@@ -36,6 +36,8 @@ const HEAD_BYTES: u64 = 1024;
 const MOST_PATHS: usize = 5_000;
 /// Characters of a link's target that is kept.
 const LONGEST_TARGET: usize = 500;
+/// Files that could not be looked at; with more of them the layer is not worth going on.
+const MOST_UNREAD: usize = 100;
 /// Paths removed or replaced in one layer.
 const MOST_REMOVED: usize = 200_000;
 
@@ -179,9 +181,15 @@ fn take(path: String, entry: &mut impl Read, executable: bool, limits: Limits, f
         let most = if program.is_some() { limits.program_bytes } else { limits.file_bytes };
         entry.take((most + 1).saturating_sub(content.len() as u64)).read_to_end(&mut content)?;
         if content.len() as u64 <= most {
-            told = read(&path, &content);
+            let unread;
+            (told, unread) = look(&path, &content);
+            found.unread.extend(unread.map(|why| (path.clone(), why)));
         } else if interest == Interest::Whole {
-            return Err(io::Error::other(format!("{path} has more than {most} bytes")));
+            // What lies behind it counts all the same.
+            found.unread.insert(path.clone(), format!("it has more than {most} bytes"));
+        }
+        if found.unread.len() > MOST_UNREAD {
+            return Err(io::Error::other(format!("more than {MOST_UNREAD} files cannot be read")));
         }
     }
     match told {
@@ -327,7 +335,21 @@ mod tests {
         let many: Vec<_> = many.iter().map(|(n, c)| (n.as_str(), *c)).collect();
         assert!(scan(&archive(&many), Limits { entries: 10, ..Limits::default() }).truncated.unwrap().contains("entries"));
         let large = scan(&archive(&[("var/lib/dpkg/status", &vec![b'x'; 2000])]), Limits { file_bytes: 1000, ..Limits::default() });
-        assert!(large.truncated.is_some() && large.files.is_empty());
+        assert!(large.unread["var/lib/dpkg/status"].contains("more than 1000 bytes") && large.files.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_hides_nothing_behind_it() {
+        let limits = Limits { file_bytes: 1000, ..Limits::default() };
+        let found = scan(&archive(&[("srv/app.jar", &vec![b'x'; 2000]), ("var/lib/dpkg/status", STATUS)]), limits);
+        assert_eq!((found.truncated.as_deref(), found.removed.as_slice()), (None, &["srv/app.jar".to_owned()][..]));
+        assert!(found.content.is_some() && found.files.contains_key(DPKG_STATUS));
+        let notes = crate::domain::scan::inventory::merge(&[("l".into(), found)]).notes;
+        assert_eq!(notes, ["l: srv/app.jar: it has more than 1000 bytes"]);
+        let many: Vec<_> = (0..=MOST_UNREAD).map(|n| format!("srv/{n}.jar")).collect();
+        let large = vec![b'x'; 1001];
+        let many: Vec<_> = many.iter().map(|n| (n.as_str(), large.as_slice())).collect();
+        assert!(scan(&archive(&many), limits).truncated.unwrap().contains("more than 100 files"));
     }
 
     #[test]

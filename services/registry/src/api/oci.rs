@@ -2,6 +2,7 @@
 
 mod access;
 mod blobs;
+mod condition;
 mod failure;
 mod listing;
 mod manifests;

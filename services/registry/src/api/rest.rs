@@ -34,6 +34,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(images::list))
         .routes(routes!(images::tags))
         .routes(routes!(images::delete_tag))
+        .routes(routes!(images::delete_image))
         .routes(routes!(history::history))
         .routes(routes!(history::restore))
         .routes(routes!(care::collect, care::collections))

@@ -1,5 +1,7 @@
 //! Scanning an image: inventory of each layer (once per layer, whoever uses it), advisories, report, event.
 
+use std::collections::HashSet;
+
 use anyhow::Context;
 use gantry_es::Meta;
 use gantry_kernel::{OrgId, ProjectId};
@@ -17,7 +19,7 @@ use crate::domain::repository::{Command, Place, Refusal};
 use crate::domain::scan::inventory::{Inventory, LayerInventory, merge};
 use crate::domain::scan::sbom::Format;
 use crate::domain::scan::{advisory, entry, report};
-use crate::store::{advisories, images, scanner_reports, scans};
+use crate::store::{advisories, blobs, images, scanner_reports, scans};
 
 /// Name of the work.
 pub const SCAN: &str = "scan";
@@ -60,9 +62,11 @@ impl App {
         }
         // Before the look-up: should newer advisories come in between, the import asks for another scan.
         let database = advisories::fingerprint(db).await?;
+        let theirs = self.layers_of_project(&name, &manifest).await?;
         let mut layers = Vec::with_capacity(manifest.layers().len());
         for layer in manifest.layers() {
-            layers.push((layer.digest.to_string(), self.layer(layer).await?));
+            let taken = if theirs.contains(layer.digest.as_str()) { self.layer(layer).await? } else { absent() };
+            layers.push((layer.digest.to_string(), taken));
         }
         let inventory = merge(&layers);
         let mut sources: Vec<&str> = inventory.packages.iter().flat_map(|p| [p.package.source.as_str(), p.package.name.as_str()]).collect();
@@ -149,19 +153,36 @@ impl App {
         }
     }
 
+    /// The layers that the project has: a manifest may name what is somebody else's, and its report would tell what is in it.
+    async fn layers_of_project(&self, name: &RepositoryName, manifest: &Manifest) -> anyhow::Result<HashSet<String>> {
+        let db = &self.host.db().orm;
+        let mut wanted: Vec<String> = manifest.layers().iter().map(|l| l.digest.to_string()).collect();
+        wanted.sort();
+        wanted.dedup();
+        let mut found = blobs::in_project(db, name, &wanted).await?;
+        if found.len() < wanted.len() {
+            // The read model may be a moment behind the push.
+            anyhow::ensure!(self.sees_manifests_until(self.host.log().head()).await, "the read model of images does not come along");
+            found = blobs::in_project(db, name, &wanted).await?;
+        }
+        Ok(found.into_iter().collect())
+    }
+
     async fn layer(&self, layer: &Descriptor) -> anyhow::Result<LayerInventory> {
         let db = &self.host.db().orm;
         if let Some(kept) = scans::layer(db, &layer.digest).await? {
             return Ok(kept);
         }
-        let Some(blob) = self.blobs.read(&layer.digest).await? else {
-            return Ok(LayerInventory { truncated: Some("the layer is not in this registry".into()), ..LayerInventory::default() });
-        };
+        let Some(blob) = self.blobs.read(&layer.digest).await? else { return Ok(absent()) };
         let taken = tokio::task::spawn_blocking(move || inventory(blob.file, Limits::default())).await?;
         let taken = taken.with_context(|| format!("layer {}", layer.digest))?;
         scans::keep_layer(db, &layer.digest, &taken, self.host.env.now()).await?;
         Ok(taken)
     }
+}
+
+fn absent() -> LayerInventory {
+    LayerInventory { truncated: Some("the layer is not in this registry".into()), ..LayerInventory::default() }
 }
 
 /// Digest of the highest layer with what does not fit: what is started, else any program for another machine.

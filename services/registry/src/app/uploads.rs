@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::Stream;
+use gantry_kernel::Kind;
 use uuid::Uuid;
 
 use super::App;
@@ -66,7 +67,15 @@ impl App {
     }
 
     async fn settle_upload(&self, name: &RepositoryName, id: Uuid, digest: &Digest, staged: Staged) -> Result<()> {
-        self.blob_may_fit(name, digest, staged.size).await?;
+        if let Err(error) = self.blob_may_fit(name, digest, staged.size).await {
+            // What the quota does not let in must not lie on the disk until somebody looks for stale uploads.
+            if matches!(&error, Error::Denied(problem) if problem.kind == Kind::QuotaExceeded)
+                && let Err(fault) = self.blobs.end_upload(id).await
+            {
+                tracing::warn!(upload.id = %id, error = %fault, "an upload that the quota refuses could not be removed");
+            }
+            return Err(error);
+        }
         self.publish(Some(name), staged).await.map_err(|error| match error {
             Error::Upload(error) => Error::Upload(error.or_over()),
             other => other,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::digest::Digest;
+use super::keys::Others;
 
 /// What the distribution-spec asks a registry to take at least ("Pushing Manifests").
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -65,6 +66,8 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 impl Descriptor {
@@ -116,6 +119,8 @@ struct Raw {
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
     annotations: Option<BTreeMap<String, String>>,
+    #[serde(flatten)]
+    _others: Others,
 }
 
 /// What a manifest says.
@@ -362,6 +367,28 @@ mod tests {
         let mut untyped = image();
         untyped.as_object_mut().unwrap().remove("mediaType");
         assert!(matches!(parse(Some(OCI_INDEX), &untyped), Err(ManifestError::Shape)));
+    }
+
+    #[test]
+    fn a_document_that_other_programs_read_in_another_way_is_refused() {
+        let text = image().to_string();
+        let odd = |name: &str, of: &str| {
+            let value = serde_json::to_string(&image()[of]).unwrap();
+            Manifest::parse(None, format!("{},\"{name}\":{value}}}", text.strip_suffix('}').unwrap()).as_bytes())
+        };
+        for (name, of) in [("Layers", "layers"), ("CONFIG", "config"), ("layer\u{17f}", "layers")] {
+            let refused = odd(name, of).unwrap_err();
+            assert!(refused.to_string().contains("would be taken for"), "{name}: {refused}");
+        }
+        assert!(matches!(odd("layers", "layers"), Err(ManifestError::Json(_))), "twice");
+        assert_eq!(odd("x-layers", "layers").unwrap().layers().len(), 2);
+        let mut twisted = image();
+        twisted["layers"][0]["Digest"] = image()["config"]["digest"].clone();
+        assert!(parse(None, &twisted).unwrap_err().to_string().contains("`Digest` would be taken for `digest`"));
+        let mut fine = image();
+        fine["layers"][0]["data"] = "aGVsbG8=".into();
+        fine["layers"][0]["annotations"] = json!({ "Size": "7" });
+        assert_eq!(parse(None, &fine).unwrap().layers()[0].annotations["Size"], "7");
     }
 
     #[test]

@@ -269,6 +269,7 @@ mod tests {
             source: "OpenSSL".into(),
             source_version: "3.0-1".into(),
             licence: String::new(),
+            module: String::new(),
         };
         let installed = Installed { package, kind: "deb".into(), layer: String::new(), path: String::new() };
         let inventory = Inventory { packages: vec![installed], ..Inventory::default() };

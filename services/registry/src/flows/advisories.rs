@@ -13,15 +13,19 @@ use crate::app::App;
 use crate::app::scan::RESCAN;
 use crate::domain::digest::{Algorithm, Digest, Hasher};
 use crate::domain::scan::advisory::{self, Advisory};
-use crate::domain::scan::feeds::{self, Feed};
+use crate::domain::scan::feeds::{self, Fault, Feed};
 use crate::domain::scan::pkg::zip;
 use crate::store::{advisories, images};
 
 /// Raised when more is read of the same files than before, so that they are taken in once more.
-const READING: u32 = 2;
+const READING: u32 = 3;
 /// No honest record is larger.
 const LARGEST_FILE: u64 = 512 << 20;
 const LARGEST_RECORD: u64 = 16 << 20;
+/// Files in an archive: there are some 250,000 about npm.
+const MOST_RECORDS: usize = 5_000_000;
+/// Faults of one file that are told one by one.
+const TOLD: usize = 20;
 
 /// Looks at the folder now and then until shutdown. Without a folder there is nothing to do.
 pub async fn run(app: App) {
@@ -80,8 +84,15 @@ fn list(folder: &Path) -> anyhow::Result<(Vec<PathBuf>, String)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
-        let metadata = path.metadata()?;
-        if metadata.is_file() && path.extension().is_some_and(|e| e == "json" || e == "zip" || e == "gz") {
+        let metadata = match path.metadata() {
+            Ok(metadata) => metadata,
+            // A link that leads nowhere, or a file that is being replaced.
+            Err(error) => {
+                tracing::warn!(file = %path.display(), error = %error, "an advisory file is left out");
+                continue;
+            }
+        };
+        if metadata.is_file() && path.extension().is_some_and(|e| e == "json" || e == "jsonl" || e == "zip" || e == "gz") {
             let touched = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             files.push((path, metadata.len(), touched.as_nanos()));
         }
@@ -101,7 +112,16 @@ fn read_all(files: &[PathBuf]) -> Vec<Advisory> {
     let mut all = Feed::default();
     for path in files {
         match read(path) {
-            Ok(records) => all.add(records),
+            Ok(mut records) => {
+                for Fault { at, why } in records.faults.iter().take(TOLD) {
+                    tracing::warn!(file = %path.display(), at, error = why, "a part of an advisory file is left out");
+                }
+                if records.faults.len() > TOLD {
+                    tracing::warn!(file = %path.display(), parts = records.faults.len(), "so many parts of an advisory file are left out");
+                }
+                records.faults.clear();
+                all.add(records);
+            }
             Err(error) => tracing::warn!(file = %path.display(), error = format!("{error:#}"), "an advisory file is left out"),
         }
     }
@@ -109,7 +129,7 @@ fn read_all(files: &[PathBuf]) -> Vec<Advisory> {
     all.advisories
 }
 
-/// JSON, JSON compressed with gzip, or a ZIP of JSON files (as osv.dev publishes an ecosystem).
+/// JSON, lines of JSON, either compressed with gzip, or a ZIP of JSON files (as osv.dev publishes an ecosystem).
 fn read(path: &Path) -> anyhow::Result<Feed> {
     anyhow::ensure!(path.metadata()?.len() <= LARGEST_FILE, "more than {LARGEST_FILE} bytes");
     parse(&std::fs::read(path)?)
@@ -118,19 +138,36 @@ fn read(path: &Path) -> anyhow::Result<Feed> {
 fn parse(bytes: &[u8]) -> anyhow::Result<Feed> {
     if bytes.starts_with(b"PK\x03\x04") {
         let mut all = Feed::default();
-        for entry in zip::entries(bytes).iter().filter(|e| e.name.ends_with(".json")) {
+        let directory = zip::directory(bytes, MOST_RECORDS).context("a ZIP archive without its end")?;
+        if !directory.whole {
+            all.cut = true;
+            all.fault("the directory", "it is damaged, or names more files than are read");
+        }
+        for entry in directory.entries.iter().filter(|e| e.name.ends_with(".json")) {
             match entry.content(LARGEST_RECORD).ok_or_else(|| anyhow::anyhow!("damaged or too large")).and_then(|c| Ok(feeds::read(&c)?)) {
-                Ok(records) => all.add(records),
-                Err(error) => tracing::warn!(file = entry.name, error = format!("{error:#}"), "an advisory is left out"),
+                Ok(mut records) => {
+                    for fault in &mut records.faults {
+                        fault.at = format!("{}, {}", entry.name, fault.at);
+                    }
+                    // That one record is not whole says nothing about the archive.
+                    records.cut = false;
+                    all.add(records);
+                }
+                Err(error) => all.fault(entry.name.as_str(), format!("{error:#}")),
             }
         }
         return Ok(all);
     }
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
-        flate2::read::MultiGzDecoder::new(bytes).take(LARGEST_FILE + 1).read_to_end(&mut plain)?;
+        let unpacked = flate2::read::MultiGzDecoder::new(bytes).take(LARGEST_FILE + 1).read_to_end(&mut plain);
         anyhow::ensure!(plain.len() as u64 <= LARGEST_FILE, "unpacks to more than {LARGEST_FILE} bytes");
-        return Ok(feeds::read(&plain)?);
+        let Err(error) = unpacked else { return Ok(feeds::read(&plain)?) };
+        // What comes before the damage counts, where there are records one by one.
+        let mut feed = feeds::read(&plain).map_err(|_| anyhow::Error::new(error).context("it cannot be unpacked"))?;
+        feed.cut = true;
+        feed.fault("the end", "it cannot be unpacked to its end");
+        return Ok(feed);
     }
     Ok(feeds::read(bytes)?)
 }
@@ -165,11 +202,14 @@ async fn fetch(folder: &Path, url: &str) -> anyhow::Result<()> {
         anyhow::ensure!(bytes.len() as u64 <= LARGEST_FILE, "more than {LARGEST_FILE} bytes");
     }
     // A login page instead of data must not take the place of data.
-    let checked = tokio::task::spawn_blocking(move || parse(&bytes).map(|records| (records.is_empty(), bytes))).await??;
-    anyhow::ensure!(!checked.0, "it has no records");
-    if tokio::fs::read(&target).await.ok().as_deref() != Some(checked.1.as_slice()) {
+    let (records, bytes) = tokio::task::spawn_blocking(move || parse(&bytes).map(|records| (records, bytes))).await??;
+    anyhow::ensure!(!records.is_empty(), "it has no records");
+    // What was fetched before is whole.
+    anyhow::ensure!(!records.cut, "it is cut off or damaged: {}", records.faults.last().map(|f| f.why.as_str()).unwrap_or_default());
+    drop(records);
+    if tokio::fs::read(&target).await.ok().as_deref() != Some(bytes.as_slice()) {
         let staged = folder.join(format!("mirror-{name}.part"));
-        tokio::fs::write(&staged, checked.1).await?;
+        tokio::fs::write(&staged, bytes).await?;
         tokio::fs::rename(&staged, &target).await?;
     }
     if let Some(etag) = etag {
@@ -190,12 +230,34 @@ mod tests {
         std::fs::write(folder.path().join("b.json"), serde_json::json!([record("B"), record("C")]).to_string()).unwrap();
         std::fs::write(folder.path().join("broken.json"), "{").unwrap();
         std::fs::write(folder.path().join("README"), "no record").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("gone"), folder.path().join("link.json")).unwrap();
         let (files, first) = list(folder.path()).unwrap();
         assert_eq!(files.len(), 3);
         let ids: Vec<_> = read_all(&files).into_iter().map(|a| a.id).collect();
         assert_eq!(ids, ["A", "B", "C"]);
         std::fs::write(folder.path().join("d.json"), record("D").to_string()).unwrap();
         assert_ne!(list(folder.path()).unwrap().1, first);
+    }
+
+    #[test]
+    fn damage_in_archives_is_told_with_its_place_and_the_rest_counts() {
+        use std::io::Write;
+        let record = |id: &str| serde_json::json!({"id": id, "affected": [{"package": {"ecosystem": "Debian:12", "name": "bash"}}]}).to_string();
+        let ids = |feed: &Feed| feed.advisories.iter().map(|a| a.id.clone()).collect::<Vec<_>>();
+        let (one, two) = (record("A"), record("B"));
+        let packed = zip::tests::archive(&[("A.json", one.as_bytes()), ("bad.json", b"[{\"id\": 7}]"), ("worse.json", b"{"), ("B.json", two.as_bytes())]);
+        let feed = parse(&packed).unwrap();
+        assert_eq!((ids(&feed), feed.cut), (vec!["A".to_owned(), "B".to_owned()], false));
+        let at: Vec<_> = feed.faults.iter().map(|f| f.at.as_str()).collect();
+        assert_eq!(at, ["bad.json, line 1", "worse.json"]);
+        assert!(parse(&packed[..packed.len() - 30]).unwrap_err().to_string().contains("without its end"));
+
+        let long = record("B").replace("bash", &"x".repeat(40_000));
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        encoder.write_all(format!("[{one},\n{long}]").as_bytes()).unwrap();
+        let packed = encoder.finish().unwrap();
+        let feed = parse(&packed[..packed.len() / 2]).unwrap();
+        assert_eq!((ids(&feed), feed.cut), (vec!["A".to_owned()], true));
     }
 
     #[test]

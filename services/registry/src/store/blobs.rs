@@ -152,6 +152,23 @@ pub async fn visible(db: &impl ConnectionTrait, repository: &RepositoryName, dig
     Ok(found)
 }
 
+/// Those of `digests` that are readable somewhere in the repository's project: what the rest of the store has is none of its business.
+///
+/// # Errors
+/// Database.
+pub async fn in_project(db: &impl ConnectionTrait, repository: &RepositoryName, digests: &[String]) -> Result<Vec<String>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        digest: String,
+    }
+    let sql = "select d.digest from unnest($2::text[]) as d (digest)
+        where exists (select from blob_links l where l.digest = d.digest and starts_with(l.repository, $1))
+        or exists (select from manifest_blobs m where m.blob = d.digest and m.present and starts_with(m.repository, $1))";
+    let values = [format!("{}/{}/", repository.org(), repository.project()).into(), digests.to_vec().into()];
+    let rows = Row::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await?;
+    Ok(rows.into_iter().map(|row| row.digest).collect())
+}
+
 /// Content that a manifest names, as far as it is here.
 #[derive(Debug, FromQueryResult)]
 pub struct Named {

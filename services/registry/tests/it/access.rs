@@ -150,7 +150,12 @@ async fn the_rest_api_answers_members_only() {
     let (status, problem) = call(Method::GET, format!("{images}/none/tags"), Some(ada_token.clone())).await;
     assert_eq!((status, &problem["code"]), (404, &json!("request.not_found")));
     let tag = format!("{images}/deep%2Fweb/tags/v1");
-    assert_eq!(call(Method::DELETE, tag.clone(), Some(eve_token)).await.0, 404);
+    assert_eq!(call(Method::DELETE, tag.clone(), Some(eve_token.clone())).await.0, 404);
     assert_eq!(call(Method::DELETE, tag.clone(), Some(ada_token.clone())).await.0, 204);
-    assert_eq!(call(Method::DELETE, tag, Some(ada_token)).await.0, 404);
+    assert_eq!(call(Method::DELETE, tag, Some(ada_token.clone())).await.0, 404);
+    let image = format!("{images}/deep%2Fweb/{digest}");
+    assert_eq!(call(Method::DELETE, image.clone(), Some(eve_token)).await.0, 404);
+    assert_eq!(call(Method::DELETE, format!("{images}/deep%2Fweb/sha256:x"), Some(ada_token.clone())).await.0, 400);
+    assert_eq!(call(Method::DELETE, image.clone(), Some(ada_token.clone())).await.0, 204);
+    assert_eq!(call(Method::DELETE, image, Some(ada_token)).await.0, 404);
 }

@@ -15,6 +15,12 @@ async fn begun() -> (Stage, String) {
     (stage, token)
 }
 
+/// Status and entity tag of a read of the first bytes under a condition.
+async fn part_of(stage: &Stage, path: &str, token: &str, name: header::HeaderName, value: &str) -> (u16, String) {
+    let read = stage.request(Method::GET, path, token).header(header::RANGE, "bytes=0-1").header(name, value).send().await.unwrap();
+    (read.status().as_u16(), read.headers()["etag"].to_str().unwrap().to_owned())
+}
+
 async fn start(stage: &Stage, token: &str) -> String {
     let response = stage.request(Method::POST, &format!("/v2/{REPO}/blobs/uploads/"), token).send().await.unwrap();
     assert_eq!(response.status(), 202);
@@ -47,7 +53,14 @@ async fn chunks_go_in_order_and_the_blob_reads_back_whole_and_in_part() {
     assert_eq!((part.status().as_u16(), part.headers()["content-range"].to_str().unwrap()), (206, "bytes 6-8/11"));
     assert_eq!(part.text().await.unwrap(), "wor");
     let beyond = stage.request(Method::GET, &blob, &token).header(header::RANGE, "bytes=11-").send().await.unwrap();
-    assert_eq!(beyond.status(), 416);
+    assert_eq!((beyond.status().as_u16(), beyond.headers()["content-range"].to_str().unwrap()), (416, "bytes */11"));
+    let head = stage.request(Method::HEAD, &blob, &token).header(header::RANGE, "bytes=11-").send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, "11"), "only GET has parts");
+    let tag = part_of(&stage, &blob, &token, header::IF_NONE_MATCH, "\"other\"").await.1;
+    assert_eq!(tag, format!("\"{digest}\""));
+    assert_eq!(part_of(&stage, &blob, &token, header::IF_NONE_MATCH, &tag).await.0, 304);
+    assert_eq!(part_of(&stage, &blob, &token, header::IF_RANGE, &tag).await.0, 206);
+    assert_eq!(part_of(&stage, &blob, &token, header::IF_RANGE, "\"other\"").await.0, 200, "the beginning of something else");
     assert_eq!(stage.request(Method::GET, &at, &token).send().await.unwrap().status(), 404, "the upload is over");
 }
 

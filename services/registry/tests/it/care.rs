@@ -81,6 +81,51 @@ async fn a_tags_history_says_who_did_what_and_a_deleted_tag_comes_back_while_its
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_comes_back_after_any_number_of_moves() {
+    let (stage, token, rest) = begun().await;
+    let first = Image::simple("long ago").push(&stage, REPO, "v1", &token).await;
+    Image::simple("now").push(&stage, REPO, "v1", &token).await;
+    let moved = "insert into tag_history (position, repository, tag, what, digest, by_whom, at)
+        select 1000000 + n, $1, 'v1', 'moved', 'sha256:' || n, 'user:x', now() from generate_series(1, 1500) n";
+    sqlx::query(moved).bind(REPO).execute(&stage.host.db().pool).await.unwrap();
+    let back = stage.request(Method::POST, &format!("{API}/tags/v1/restore"), &rest).json(&json!({ "digest": first })).send().await.unwrap();
+    assert_eq!(back.status(), 200, "{}", back.text().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_a_tag_that_comes_back_nor_a_scan_opens_content_of_others() {
+    let (stage, token, rest) = begun().await;
+    let status = b"Package: secret-tool\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\n";
+    let secret = layer(&[("etc/os-release", b"ID=debian\nVERSION_ID=\"12\"\n"), ("var/lib/dpkg/status", status)]);
+    let owner = stage.user("eve", Some((Role::Admin, gantry_kernel::Scope::Org(stage.org.id)))).await;
+    let hidden = stage.upload("acme/open/secret", &stage.full(owner, "acme/open/secret"), &secret).await;
+
+    // Its digest is no secret: a manifest may name it, as what its repository does not have.
+    let image = Image::of(vec![layer(&[("own", b"mine")]), secret], "amd64");
+    for own in [&image.config, &image.layers[0]] {
+        stage.upload(REPO, &token, own).await;
+    }
+    let pushed = stage.push(REPO, "v1", &token, &image.manifest).await;
+    assert_eq!(pushed.status(), 201);
+    let path = format!("/v2/{REPO}/blobs/{hidden}");
+    let read = || async { stage.request(Method::GET, &path, &token).send().await.unwrap().status().as_u16() };
+    assert_eq!(read().await, 404);
+    for gone in ["v1".to_owned(), image.digest()] {
+        assert_eq!(stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{gone}"), &token).send().await.unwrap().status(), 202);
+        let back = stage.request(Method::POST, &format!("{API}/tags/v1/restore"), &rest).json(&json!({})).send().await.unwrap();
+        assert_eq!(back.status(), 200, "{}", back.text().await.unwrap());
+        assert_eq!(read().await, 404, "after {gone} came back");
+    }
+
+    let path = format!("{API}/{}/scan", image.digest());
+    let report = || async { stage.world.call(&stage.host, Method::GET, &path, Some(&rest), None).await };
+    stage.world.until("it is scanned", Duration::from_secs(60), || async { report().await.0 == 200 }).await;
+    let report = report().await.1;
+    assert!(report["notes"][0].as_str().unwrap().contains("not in this registry"), "{report}");
+    assert!(!report.to_string().contains("secret-tool") && report["summary"]["packages"] == 0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_bit_is_never_served_and_the_images_it_hurts_are_named() {
     clause("7.4.1.g");
     let (stage, token, rest) = begun().await;

@@ -51,6 +51,10 @@ async fn images_and_their_rules_are_read_and_set_over_grpc_by_those_who_may() {
     let gone = api::DeleteTagRequest { org: org.clone(), project: project.clone(), repo: "web".into(), tag: "v2".into() };
     repositories.delete_tag(by(&access, gone.clone())).await.unwrap();
     assert_eq!(repositories.delete_tag(by(&access, gone)).await.unwrap_err().code(), Code::NotFound);
+    let gone = api::DeleteImageRequest { org: org.clone(), project: project.clone(), repo: "web".into(), digest: digest.clone() };
+    assert_eq!(repositories.delete_image(by(&hers, gone.clone())).await.unwrap_err().code(), Code::NotFound);
+    repositories.delete_image(by(&access, gone.clone())).await.unwrap();
+    assert_eq!(repositories.delete_image(by(&access, gone)).await.unwrap_err().code(), Code::NotFound);
 
     let mut rules = ImageRulesClient::new(gateway(&stage.world, &stage.host));
     let quota = api::SetImageQuotaRequest { org: org.clone(), project: project.clone(), bytes: Some(1 << 30) };

@@ -55,6 +55,12 @@ async fn tags_are_found_by_any_part_of_their_names_page_by_page() {
     // By the image clients' API, from the middle to the end.
     let page: Value = get(&stage, &format!("/v2/{REPO}/tags/list?n=2&last=build-099997-linux"), &token).await;
     assert_eq!(page["tags"], json!(["build-099998-linux", "build-099999-linux"]));
+    // What no database keeps is no place in a list.
+    for path in [format!("/v2/{REPO}/tags/list?last=%00"), "/v2/_catalog?last=a%00".into(), format!("/v2/{REPO}/referrers/{digest}?artifactType=%00")] {
+        let odd = stage.request(Method::GET, &path, &access).send().await.unwrap();
+        assert_eq!(crate::stage::code(odd).await.0, 400, "{path}");
+    }
+    assert_eq!(stage.request(Method::GET, &format!("{API}?cursor=%00"), &access).send().await.unwrap().status(), 400);
     // The list of repositories shows the newest ones, not all of them.
     let list = get(&stage, API, &access).await;
     let shown = names(&json!({ "items": list["items"][0]["tags"] })).len();

@@ -141,6 +141,24 @@ async fn only_signed_images_are_pulled_and_deployed_when_a_policy_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_from_when_its_owner_could_push_opens_nothing_that_a_policy_closes() {
+    let scene = Scene::new(Config::default()).await;
+    scene.put("keys/release", json!({ "pem": Signer::new().pem() })).await;
+    scene.put("policies/signed", json!({ "signed_by": ["release"] })).await;
+    Image::simple("unsigned").push(&scene.stage, REPO, "v1", &scene.full).await;
+    let (world, shop) = (&scene.stage.world, scene.stage.shop.scope());
+    let subject = format!("user:{}", world.user());
+    let editor = world.identity.grant(&subject, Role::Editor, shop).await;
+    world.identity.settle(&scene.stage.host).await;
+    let held = scene.stage.token(&subject, &[("repository", REPO, &["pull", "push"])]);
+    assert_eq!(scene.pull_with("v1", &held).await.0, 200, "who may push may sign");
+    world.identity.grant(&subject, Role::Viewer, shop).await;
+    world.identity.revoke(editor, &subject, Role::Editor, shop).await;
+    world.identity.settle(&scene.stage.host).await;
+    assert_eq!(scene.pull_with("v1", &held).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_looks_like_something_else_is_bound_all_the_same() {
     let scene = Scene::new(Config::default()).await;
     scene.put("keys/release", json!({ "pem": Signer::new().pem() })).await;

@@ -182,6 +182,17 @@ async fn a_quota_counts_shared_layers_once_never_blocks_a_delete_and_a_failed_pu
     assert_eq!((status.as_u16(), &body["errors"][0]["code"]), (403, &json!("DENIED")));
     assert!(body["errors"][0]["message"].as_str().unwrap().contains("Delete images"), "{body}");
     assert_eq!(body["errors"][0]["detail"]["reason"], "registry.quota_exceeded");
+    // Nothing stays of one that came in pieces either.
+    let other_noise: Vec<u8> = noise.iter().rev().copied().collect();
+    let digest = gantry_registry::domain::digest::Digest::of(gantry_registry::domain::digest::Algorithm::Sha256, &other_noise);
+    let begun = stage.request(Method::POST, &format!("/v2/{REPO}/blobs/uploads/"), &token).send().await.unwrap();
+    let at = begun.headers()["location"].to_str().unwrap().to_owned();
+    assert_eq!(stage.request(Method::PATCH, &at, &token).body(other_noise).send().await.unwrap().status(), 202);
+    let refused = stage.request(Method::PUT, &format!("{at}?digest={digest}"), &token).send().await.unwrap();
+    assert_eq!(code(refused).await, (403, "DENIED".into()));
+    assert_eq!(code(stage.request(Method::GET, &at, &token).send().await.unwrap()).await, (404, "BLOB_UPLOAD_UNKNOWN".into()));
+    let id = at.rsplit('/').next().unwrap();
+    assert!(!stage.world.home.path().join("registry/uploads").join(id).exists());
     // Many small ones: the manifest that would exceed it is refused, and costs nothing.
     let mut layers: Vec<Vec<u8>> = vec![shared.clone()];
     layers.extend((0..3).map(|n| layer(&[("part", &noise[n * 2_500..(n + 1) * 2_500])])));

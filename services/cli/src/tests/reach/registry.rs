@@ -21,6 +21,7 @@ const COMMANDS: &[&str] = &[
     "image origin web v1",
     "image derived web sha256:1",
     "image delete web v1",
+    "image delete web@sha256:1",
     "image history web v1",
     "image restore web v1",
     "image collect --dry-run",

@@ -1,16 +1,20 @@
 //! Reading from another registry.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use serde::Deserialize;
+use url::Url;
 
 use super::{LARGEST_LIST, Remote, RemoteError, Result, Scope};
 use crate::domain::challenge::next_page;
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::manifest::{DOCKER_LIST, DOCKER_MANIFEST, MAX_BYTES, OCI_INDEX, OCI_MANIFEST};
 
-/// Entries of a list that are taken, and of one page.
-const MOST_ENTRIES: usize = 200_000;
+/// Entries and pages of a list that are taken, and entries asked for in one page.
+const MOST_ENTRIES: usize = 1_000_000;
+const MOST_PAGES: usize = 20_000;
 const PAGE: usize = 1_000;
 
 /// A manifest as it came. Its digest was computed here.
@@ -155,28 +159,53 @@ impl Remote {
         }
     }
 
+    /// All pages of a list. What is not all of it is an error: whoever compares it with another list would take what is missing for deleted.
     async fn pages<T>(&self, scope: &Scope, first: String, take: impl Fn(Lists) -> Vec<T>) -> Result<Vec<T>> {
-        let (mut all, mut next) = (Vec::new(), Some(first));
-        while let Some(path) = next.take().filter(|_| all.len() < MOST_ENTRIES) {
-            let response = self.send(scope, Method::GET, &path, |r| r).await?;
+        let (mut all, mut next) = (Vec::new(), Some(self.url(&first)?));
+        let mut seen = HashSet::new();
+        while let Some(url) = next.take() {
+            let (path, page) = (url.to_string(), seen.len() + 1);
+            let bad = |why: &str| RemoteError::Answer(self.0.host.clone(), format!("page {page} of its list: {why}"));
+            let response = match self.send(scope, Method::GET, &path, |r| r).await {
+                // Only where it begins does that say that there is no such list.
+                Err(RemoteError::Unknown(_)) if page > 1 => return Err(bad("it is not there any more (404)")),
+                other => other?,
+            };
             // A list that is not there at all is the API's absence for some registries.
             if response.status() == StatusCode::NO_CONTENT {
+                if page > 1 {
+                    return Err(bad("it is not there any more (204)"));
+                }
                 break;
             }
-            let link = response.headers().get(header::LINK).and_then(|v| v.to_str().ok()).and_then(next_page);
+            let link = response.headers().get_all(header::LINK).iter().filter_map(|v| v.to_str().ok()).find_map(next_page);
             let body = self.whole(response, LARGEST_LIST).await?;
-            let lists = serde_json::from_slice(&body).map_err(|_| RemoteError::Answer(self.0.host.clone(), "it is not a list".into()))?;
-            let page = take(lists);
-            // One that links to itself with nothing new would never end.
-            next = link.filter(|l| !page.is_empty() && *l != path && self.is_own(l));
-            all.extend(page);
+            let lists = serde_json::from_slice(&body).map_err(|_| bad("it is not a list"))?;
+            all.extend(take(lists));
+            if all.len() > MOST_ENTRIES {
+                return Err(bad(&format!("there are more than {MOST_ENTRIES} entries")));
+            }
+            if let Some(link) = link {
+                let link = self.own(&link, &url).ok_or_else(|| bad("the next one is said to be at another registry"))?;
+                seen.insert(path);
+                // One that leads back would never end.
+                if seen.contains(link.as_str()) || seen.len() >= MOST_PAGES {
+                    return Err(bad("its links do not come to an end"));
+                }
+                next = Some(link);
+            }
         }
         Ok(all)
     }
 
-    /// Links of lists stay at the registry.
-    fn is_own(&self, link: &str) -> bool {
-        self.0.base.join(link).is_ok_and(|url| url.origin() == self.0.base.origin())
+    /// Where a link of the page at `from` leads, as long as that is at this registry. What stands before a registry may change scheme and port,
+    /// and many write those that they have themselves: the endpoint's count.
+    fn own(&self, link: &str, from: &Url) -> Option<Url> {
+        let there = from.join(link).ok().filter(|there| there.host_str() == self.0.base.host_str())?;
+        let mut own = self.0.base.clone();
+        own.set_path(there.path());
+        own.set_query(there.query());
+        Some(own)
     }
 }
 
@@ -187,4 +216,58 @@ pub fn fallback_tag(digest: &Digest) -> String {
 
 fn accepting(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
     request.header(header::ACCEPT, [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::extract::Query;
+    use axum::response::{IntoResponse, Response};
+    use gantry_contract::registry::flow::Endpoint;
+
+    use super::*;
+
+    /// A registry whose repository `ends` has a page of tags, and a second one behind `link`.
+    async fn registry(link: &'static str, second: fn() -> Response) -> Remote {
+        let tags = move |Query(asked): Query<std::collections::HashMap<String, String>>| async move {
+            if asked.contains_key("last") { second() } else { ([(header::LINK, link)], r#"{"tags":["a","b"]}"#).into_response() }
+        };
+        let app = Router::new().route("/v2/some/thing/tags/list", axum::routing::get(tags));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Remote::new(&Endpoint { url, username: String::new(), ca_pem: None, allow_private: true }, None).unwrap()
+    }
+
+    const NEXT: &str = "</v2/some/thing/tags/list?n=2&last=b>; rel=\"next\"";
+
+    #[tokio::test]
+    async fn a_list_of_several_pages_is_read_to_its_end() {
+        let last: fn() -> Response = || r#"{"tags":["c"]}"#.into_response();
+        // Relative, as the specification has it; to the same registry as it sees itself behind something else.
+        for link in [NEXT, "<?last=b>; rel=\"next\"", "<https://127.0.0.1:5000/v2/some/thing/tags/list?last=b>; rel=\"next\""] {
+            assert_eq!(registry(link, last).await.tags("some/thing").await.unwrap(), ["a", "b", "c"], "{link}");
+        }
+        assert_eq!(registry(NEXT, last).await.tags("some/other").await.unwrap(), Vec::<String>::new(), "there is no such repository");
+        let empty: fn() -> Response = || ([(header::LINK, "<?last=c&n=1>; rel=\"next\"")], r#"{"tags":null}"#).into_response();
+        let error = registry(NEXT, empty).await.tags("some/thing").await.unwrap_err().to_string();
+        assert!(error.contains("do not come to an end"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_list_that_breaks_off_is_no_list() {
+        let gone: fn() -> Response = || StatusCode::NOT_FOUND.into_response();
+        let nothing: fn() -> Response = || StatusCode::NO_CONTENT.into_response();
+        let other: fn() -> Response = || "a login page".into_response();
+        for (link, second, why) in [
+            (NEXT, gone, "page 2 of its list: it is not there any more (404)"),
+            (NEXT, nothing, "(204)"),
+            (NEXT, other, "it is not a list"),
+            ("</v2/some/thing/tags/list?n=1000>; rel=\"next\"", gone, "do not come to an end"),
+            ("<https://elsewhere.example/v2/some/thing/tags/list?last=b>; rel=\"next\"", gone, "at another registry"),
+        ] {
+            let error = registry(link, second).await.tags("some/thing").await.unwrap_err();
+            assert!(error.to_string().contains(why) && !error.is_final(), "{link}: {error}");
+        }
+    }
 }

@@ -31,11 +31,6 @@ impl Who {
         Meta { actor, tenant: None, from: self.from.clone(), trace: self.trace.clone(), command_id: None }
     }
 
-    /// Whether the token is for pushing here, too. Policies on pulls do not bind those: who may push must be able to sign and repair.
-    pub fn may_push(&self, name: &RepositoryName) -> bool {
-        self.access.as_ref().is_some_and(|token| allows(&token.access, name, Action::Push))
-    }
-
     /// A scanner outside must see what it is to judge, and its pulls say nothing about who needs an image.
     pub fn is_scanner(&self) -> bool {
         self.subject.starts_with(SCANNER)
@@ -156,6 +151,13 @@ pub async fn may(app: &App, who: &Who, name: &RepositoryName, action: Action) ->
         Some(_) => app.caught_up(|| holds(app, &who.subject, name, action).then_some(())).await.is_some(),
         None => holds(app, &who.subject, name, action),
     }
+}
+
+/// Whether the token is for pushing here, too, and the right is still there. Policies on pulls do not bind those: who may push must be able to
+/// sign and repair.
+pub fn may_push(app: &App, who: &Who, name: &RepositoryName) -> bool {
+    let asked = who.access.as_ref().is_some_and(|token| allows(&token.access, name, Action::Push));
+    asked && (!who.subject.starts_with("user:") || holds(app, &who.subject, name, Action::Push))
 }
 
 /// Whether a blob of `from` may be mounted for this caller who did not name `from`: by the rights of the person, or by the

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::{Answer, Call, empty};
+use super::{Answer, Call, condition, empty};
 use crate::app::blobs::Kept;
 use crate::app::cached::Readable;
 use crate::domain::digest::Digest;
@@ -14,8 +14,13 @@ use crate::error::Error;
 pub async fn read(call: Call<'_>, digest: &str) -> Answer {
     let digest = Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))?;
     let head = call.parts.method == Method::HEAD;
-    let asked = call.header(header::RANGE);
-    match call.app.pull_blob(&call.name, &digest, head, asked.is_none()).await? {
+    // `Range` is defined for GET only (RFC 9110 section 14.2).
+    let asked = call.header(header::RANGE).filter(|_| !head && condition::goes_on(&call.parts.headers, digest.as_str()));
+    let found = call.app.pull_blob(&call.name, &digest, head, asked.is_none()).await?;
+    if condition::has_it(&call.parts.headers, digest.as_str()) {
+        return Ok(condition::not_modified(digest.as_str()));
+    }
+    match found {
         Readable::Here(blob) => kept(&call, &digest, blob, asked).await,
         Readable::Coming { size, stream } => Ok(answer(&digest, size, Body::from_stream(stream))),
         Readable::There { size } => Ok(answer(&digest, size, Body::empty())),
@@ -28,9 +33,8 @@ async fn kept(call: &Call<'_>, digest: &Digest, blob: Kept, asked: Option<&str>)
             let all = format!("bytes */{}", blob.size);
             return Ok(empty(StatusCode::RANGE_NOT_SATISFIABLE, &[("content-range", all)]));
         }
-        // `Range` is defined for GET only (RFC 9110 section 14.2).
-        ReadRange::Part { first, len } if call.parts.method == Method::GET => Some((first, len)),
-        ReadRange::Part { .. } | ReadRange::Whole => None,
+        ReadRange::Part { first, len } => Some((first, len)),
+        ReadRange::Whole => None,
     };
     if call.parts.method == Method::GET
         && let Some(there) = call.app.elsewhere(digest, &blob).await?
@@ -56,7 +60,7 @@ fn answer(digest: &Digest, len: u64, body: Body) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert("docker-content-digest", text(digest.as_str()));
-    headers.insert(header::ETAG, text(&format!("\"{digest}\"")));
+    headers.insert(header::ETAG, text(&condition::tag(digest.as_str())));
     response
 }
 

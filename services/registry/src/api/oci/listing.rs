@@ -27,7 +27,15 @@ fn page(params: &Params) -> Result<Page> {
         None => MOST,
         Some(text) => text.parse::<u64>().map_err(|_| Error::BadRequest(format!("n = {text}: must be a number")))?.min(MOST),
     };
-    Ok(Page { n, last: params.get("last").filter(|l| !l.is_empty()).map(str::to_owned) })
+    Ok(Page { n, last: text(params, "last")?.map(str::to_owned) })
+}
+
+/// A parameter that is compared in the database, which keeps no U+0000 in texts.
+fn text<'a>(params: &'a Params, name: &str) -> Result<Option<&'a str>> {
+    match params.get(name).filter(|t| !t.is_empty()) {
+        Some(odd) if odd.contains('\0') => Err(Error::BadRequest(format!("{name} must not have U+0000 in it"))),
+        other => Ok(other),
+    }
 }
 
 /// Cuts the surplus entry off and links to the next page if there was one.
@@ -58,7 +66,7 @@ pub async fn tags(call: Call<'_>) -> Answer {
 pub async fn referrers(call: Call<'_>, digest: &str) -> Answer {
     let digest = Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))?;
     let params = Params::of(&call.parts.uri);
-    let wanted = params.get("artifactType").filter(|t| !t.is_empty());
+    let wanted = text(&params, "artifactType")?;
     let page = page(&params)?;
     let n = page.n.clamp(1, MOST_REFERRERS);
     call.app.refresh_referrers(&call.name, &digest).await;

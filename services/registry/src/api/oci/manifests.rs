@@ -9,7 +9,7 @@ use futures::StreamExt;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use super::query::Params;
-use super::{Answer, Call, empty};
+use super::{Answer, Call, access, condition, empty};
 use crate::domain::manifest::{MAX_BYTES, ManifestError};
 use crate::domain::name::{Reference, ReferenceError, Tag};
 use crate::error::{Error, Result};
@@ -19,15 +19,18 @@ pub async fn read(call: Call<'_>, reference: &str) -> Answer {
     let found = call.app.pull(&call.name, &reference).await?;
     let row = found.row;
     let body = if call.parts.method == Method::HEAD { Body::empty() } else { Body::from(found.bytes) };
-    if !call.who.may_push(&call.name) && !call.who.is_scanner() {
+    if !access::may_push(call.app, call.who, &call.name) && !call.who.is_scanner() {
         call.app.may_hand_out(&call.name, &row, gantry_contract::registry::settings::Moment::Pull).await?;
     }
     if call.parts.method == Method::GET && !call.who.is_scanner() {
         call.app.pulls.note(call.name.as_str(), &row.digest, call.app.host.env.now());
     }
+    if condition::has_it(&call.parts.headers, &row.digest) {
+        return Ok(condition::not_modified(&row.digest));
+    }
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    let etag = format!("\"{}\"", row.digest);
+    let etag = condition::tag(&row.digest);
     for (name, value) in [("content-type", row.media_type.as_str()), ("docker-content-digest", row.digest.as_str()), ("etag", etag.as_str())] {
         headers.insert(name, HeaderValue::from_str(value).map_err(|e| Error::Internal(e.into()))?);
     }

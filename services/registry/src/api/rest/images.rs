@@ -1,4 +1,4 @@
-//! Lists of repositories and tags; deletion of a tag.
+//! Lists of repositories and tags; deletion of a tag, or of an image.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::bodies::{Image, Tag};
-use super::{project, repository};
+use super::{digest, project, repository};
 use crate::app::App;
 use crate::domain::name::{self, Reference};
 use crate::error::Error;
@@ -109,5 +109,21 @@ pub async fn delete_tag(State(app): State<App>, caller: Caller, Path((org, name,
     let repository = repository(&org, &name, &repo)?;
     let tag = name::Tag::parse(&tag).map_err(|e| Problem::invalid("tag", e.to_string()))?;
     app.delete_manifest(&repository, &Reference::Tag(tag), caller.meta(None)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes an image with every tag that points at it. Content that nothing else needs goes after the grace period.
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/images/{repo}/{digest}", tag = "images",
+    params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), ("digest" = String, Path)),
+    responses((status = 204), (status = 403, description = "needs admin on the project"), (status = 404, description = "no such image, or not visible"),
+        (status = 409, description = "a tag of it is immutable")))]
+pub async fn delete_image(
+    State(app): State<App>,
+    caller: Caller,
+    Path((org, name, repo, at)): Path<(String, String, String, String)>,
+) -> ApiResult<StatusCode> {
+    project(&app, &caller, &org, &name, Role::Admin)?;
+    let repository = repository(&org, &name, &repo)?;
+    app.delete_manifest(&repository, &Reference::Digest(digest(&at)?), caller.meta(None)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cvss::{Severity, base_score};
 use super::inventory::{Installed, Inventory};
+use super::modularity::is_of_other_builds;
 use super::pkg::language::python_name;
 use super::version;
 
@@ -201,11 +202,26 @@ pub fn ecosystems(inventory: &Inventory) -> Vec<String> {
 /// Kinds of packages and where advisories about them are.
 const LANGUAGES: [(&str, &str); 5] = [("npm", "npm"), ("pypi", "PyPI"), ("cargo", "crates.io"), ("golang", "Go"), ("maven", "Maven")];
 
-/// Red Hat's names one place per product; they share their packages' versions.
+/// Red Hat and SUSE name one place per product; those of one release share their packages' versions.
 fn ecosystem(name: String) -> String {
-    match name.strip_prefix("Red Hat:enterprise_linux:") {
-        Some(rest) => format!("Red Hat:{}", rest.split([':', '.']).next().unwrap_or(rest)),
-        None => name,
+    if let Some(rest) = name.strip_prefix("Red Hat:enterprise_linux:") {
+        return format!("Red Hat:{}", rest.split([':', '.']).next().unwrap_or(rest));
+    }
+    name.strip_prefix("SUSE:Linux Enterprise ").and_then(suse).map_or(name, |release| format!("SUSE:{release}"))
+}
+
+/// `Module for Python 3 15 SP6` and `Server 15 SP6-LTSS` → `15.6`, as os-release has it; none for those with versions of their own.
+fn suse(product: &str) -> Option<String> {
+    if product.starts_with("Micro") {
+        return None;
+    }
+    let plain = |word: &str| word.split('-').next().unwrap_or_default().to_owned();
+    let words: Vec<&str> = product.split(' ').collect();
+    let at = words.iter().rposition(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let release = plain(words[at]);
+    match words.get(at + 1).and_then(|word| word.strip_prefix("SP")) {
+        Some(pack) => Some(format!("{release}.{}", plain(pack))),
+        None => Some(release),
     }
 }
 
@@ -235,6 +251,10 @@ fn system(inventory: &Inventory) -> Vec<String> {
         "almalinux" => vec![format!("AlmaLinux:{}", major(&inventory.os_version))],
         "openEuler" => vec![format!("openEuler:{}", inventory.os_version), format!("openEuler:{}-LTS", inventory.os_version)],
         "opensuse-leap" => vec![format!("openSUSE:Leap {}", inventory.os_version)],
+        "opensuse-tumbleweed" => vec!["openSUSE:Tumbleweed".into()],
+        "sles" | "sled" | "sles_sap" | "sle_hpc" | "sle-hpc" => vec![format!("SUSE:{}", inventory.os_version)],
+        "sle-micro" => vec![format!("SUSE:Linux Enterprise Micro {}", inventory.os_version)],
+        "sl-micro" => vec![format!("SUSE:Linux Micro {}", inventory.os_version)],
         "wolfi" => vec!["Wolfi".into()],
         _ => Vec::new(),
     }
@@ -257,7 +277,7 @@ pub fn concerns(advisory: &Advisory, installed: &Installed) -> Concern {
     }
     let compare = version::order(&installed.kind);
     let version = &installed.package.source_version;
-    for range in &advisory.ranges {
+    for range in advisory.ranges.iter().filter(|range| !is_of_other_builds(range, installed)) {
         if let Some(fixed) = in_range(&range.events, version, compare) {
             return Concern::Yes { fixed };
         }
@@ -316,6 +336,7 @@ mod tests {
                 source: "openssl".into(),
                 source_version: version.into(),
                 licence: String::new(),
+                module: String::new(),
             },
             kind: kind.into(),
             layer: "sha256:x".into(),
@@ -432,6 +453,28 @@ mod tests {
         assert_eq!(record(json!({})), Some(Judgement { id: "CVE-1".into(), severity: Severity::Critical, score: Some(9.8) }));
         assert_eq!(record(json!({"withdrawn": "2026-01-01T00:00:00Z"})), None);
         assert_eq!(record(json!({"severity": []})), None);
+    }
+
+    #[test]
+    fn products_of_a_release_are_one_ecosystem() {
+        for (name, expected) in [
+            ("SUSE:Linux Enterprise Server 15 SP5", "SUSE:15.5"),
+            ("SUSE:Linux Enterprise Module for Python 3 15 SP6", "SUSE:15.6"),
+            ("SUSE:Linux Enterprise Server 12 SP5-LTSS", "SUSE:12.5"),
+            ("SUSE:Linux Enterprise Server 15-LTSS", "SUSE:15"),
+            ("SUSE:Linux Enterprise Server 16.0", "SUSE:16.0"),
+            ("SUSE:Linux Enterprise Micro 5.2", "SUSE:Linux Enterprise Micro 5.2"),
+            ("SUSE:Manager Server 4.3", "SUSE:Manager Server 4.3"),
+            ("openSUSE:Leap 15.5", "openSUSE:Leap 15.5"),
+            ("Red Hat:enterprise_linux:9::appstream", "Red Hat:9"),
+            ("Debian:12", "Debian:12"),
+        ] {
+            assert_eq!(ecosystem(name.into()), expected);
+        }
+        let system = |id: &str, version: &str| ecosystems(&Inventory { os_id: id.into(), os_version: version.into(), ..Inventory::default() });
+        assert_eq!(system("sles", "15.5"), ["SUSE:15.5"]);
+        assert_eq!(system("sle-micro", "5.2"), ["SUSE:Linux Enterprise Micro 5.2"]);
+        assert_eq!(system("opensuse-tumbleweed", "20261130"), ["openSUSE:Tumbleweed"]);
     }
 
     #[test]

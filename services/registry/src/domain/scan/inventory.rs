@@ -18,7 +18,7 @@ const RPM_FOLDERS: [&str; 2] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/"];
 const RPM_FILES: [&str; 3] = ["rpmdb.sqlite", "Packages.db", "Packages"];
 
 /// Raised when the readers below change, so that kept inventories are made anew.
-pub const VERSION: i32 = 4;
+pub const VERSION: i32 = 5;
 
 /// One installed package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Package {
     /// As the package says; empty if it does not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub licence: String,
+    /// Of an rpm that belongs to a module: `name:stream:version:context`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub module: String,
 }
 
 /// What one file tells.
@@ -80,6 +83,9 @@ pub struct LayerInventory {
     pub scripts: BTreeMap<String, String>,
     /// Set when a limit cut the reading short; the report says so.
     pub truncated: Option<String>,
+    /// Files that were not looked at, or not at all of them, and why; everything else was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread: BTreeMap<String, String>,
     /// SHA-256 of the whole archive unpacked (image-spec, config.md, "DiffID"), as it was read here; none of what could not be read whole.
     /// Kept beside the inventory.
     #[serde(skip)]
@@ -130,6 +136,25 @@ fn is_npm_package(folder: &str) -> bool {
 
 /// Reads an interesting file; none if it tells nothing.
 pub fn read(path: &str, bytes: &[u8]) -> Option<Found> {
+    look(path, bytes).0
+}
+
+/// The same, and what of the file could not be looked at.
+pub fn look(path: &str, bytes: &[u8]) -> (Option<Found>, Option<String>) {
+    if is_of_system(path) || !java::is_archive(path) {
+        return (told(path, bytes), None);
+    }
+    let (packages, unread) = java::packages(path, bytes);
+    let packages: Vec<_> = packages.into_iter().map(|p| ("maven".to_owned(), p)).collect();
+    ((!packages.is_empty()).then_some(Found::Language { packages }), unread)
+}
+
+/// Whether it is read for its place, whatever its name.
+fn is_of_system(path: &str) -> bool {
+    path.starts_with(DPKG_STATUS_DIR)
+}
+
+fn told(path: &str, bytes: &[u8]) -> Option<Found> {
     // Databases keep no zero bytes in texts: one in a package's name would keep the whole image from being matched.
     let text = || String::from_utf8_lossy(bytes).replace('\0', "");
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -156,7 +181,6 @@ pub fn read(path: &str, bytes: &[u8]) -> Option<Found> {
         "METADATA" | "PKG-INFO" => of("pypi", language::python(&text())),
         "Cargo.lock" => of("cargo", language::cargo_lock(&text())),
         _ if name.ends_with(".egg-info") => of("pypi", language::python(&text())),
-        _ if java::is_archive(path) => of("maven", java::packages(path, bytes)),
         _ => Some(Found::Language { packages: elf::packages(bytes).into_iter().map(|(kind, p)| (kind.to_owned(), p)).collect() }),
     };
     found.filter(|f| !matches!(f, Found::Language { packages } if packages.is_empty()))
@@ -199,6 +223,7 @@ fn dpkg(text: &str) -> Vec<Package> {
             source: source.to_owned(),
             source_version: source_version.to_owned(),
             licence: String::new(),
+            module: String::new(),
         });
     }
     packages
@@ -217,6 +242,7 @@ fn apk(text: &str) -> Vec<Package> {
             source: field("o").unwrap_or(name).to_owned(),
             source_version: version.to_owned(),
             licence: field("L").unwrap_or_default().to_owned(),
+            module: String::new(),
         });
     }
     packages
@@ -268,13 +294,17 @@ pub struct Inventory {
 pub fn merge(layers: &[(String, LayerInventory)]) -> Inventory {
     let mut files: BTreeMap<&str, &Found> = BTreeMap::new();
     let mut first_seen: BTreeMap<(&str, &Package), &str> = BTreeMap::new();
+    let mut unread: BTreeMap<&str, String> = BTreeMap::new();
     let mut notes = Vec::new();
     let mut machines = BTreeMap::new();
     for (digest, layer) in layers {
         // A layer removes many paths from few files: look each file up instead of comparing all with all.
         let removed: HashSet<&str> = layer.removed.iter().map(String::as_str).collect();
         let opaque: HashSet<&str> = layer.opaque.iter().map(String::as_str).collect();
-        files.retain(|path, _| !removed.contains(path) && !folders(path).any(|f| removed.contains(f) || opaque.contains(f)));
+        let stays = |path: &str| !removed.contains(path) && !folders(path).any(|f| removed.contains(f) || opaque.contains(f));
+        files.retain(|path, _| stays(path));
+        unread.retain(|path, _| stays(path) && !layer.files.contains_key(*path));
+        unread.extend(layer.unread.iter().map(|(path, why)| (path.as_str(), format!("{digest}: {path}: {why}"))));
         for (path, found) in &layer.files {
             for key in found.each() {
                 first_seen.entry(key).or_insert(digest);
@@ -286,6 +316,7 @@ pub fn merge(layers: &[(String, LayerInventory)]) -> Inventory {
         }
         notes.extend(layer.truncated.iter().map(|why| format!("{digest}: {why}")));
     }
+    notes.extend(unread.into_values());
     let mut inventory = Inventory { notes, machines, ..Inventory::default() };
     for path in OS_RELEASE.iter().rev() {
         if let Some(Found::OsRelease { id, version_id, name }) = files.get(path) {
@@ -366,6 +397,16 @@ mod tests {
         assert_eq!(merge(&[("l".into(), lower.clone()), ("u".into(), gone)]).packages.len(), 0);
         assert_eq!(merge(&[("l".into(), lower.clone()), ("u".into(), hidden)]).packages.len(), 0);
         assert_eq!(merge(&[("l".into(), lower), ("u".into(), other)]).packages.len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_noted_until_something_takes_its_place() {
+        let lower = LayerInventory { unread: [("srv/app.jar".into(), "it is too large".into())].into(), ..LayerInventory::default() };
+        let notes = |upper: LayerInventory| merge(&[("l".into(), lower.clone()), ("u".into(), upper)]).notes;
+        assert_eq!(notes(LayerInventory::default()), ["l: srv/app.jar: it is too large"]);
+        assert!(notes(LayerInventory { removed: vec!["srv".into()], ..LayerInventory::default() }).is_empty());
+        let file = Found::Language { packages: vec![] };
+        assert!(notes(LayerInventory { files: [("srv/app.jar".into(), file)].into(), ..LayerInventory::default() }).is_empty());
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub fn plain(name: &str, version: &str, licence: &str) -> Option<Package> {
         source: name.to_owned(),
         source_version: version.to_owned(),
         licence: licence.chars().take(300).collect(),
+        module: String::new(),
     })
 }
 

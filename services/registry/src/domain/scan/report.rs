@@ -167,6 +167,7 @@ mod tests {
                 source: "openssl".into(),
                 source_version: "1.0-1".into(),
                 licence: String::new(),
+                module: String::new(),
             },
             kind: "deb".into(),
             layer: "sha256:l".into(),

@@ -185,6 +185,7 @@ mod tests {
                 source: name.into(),
                 source_version: version.into(),
                 licence: "MIT".into(),
+                module: String::new(),
             },
             kind: kind.into(),
             layer: "sha256:l".into(),

@@ -9,49 +9,77 @@ const LARGEST_INNER: u64 = 128 << 20;
 /// Archives in one file, and how deep: a bomb ends here.
 const MOST_ARCHIVES: usize = 2_000;
 const DEEPEST: usize = 3;
+const MOST_ENTRIES: usize = 200_000;
+const MOST_DESCRIPTIONS: usize = 1_000;
 
 pub fn is_archive(path: &str) -> bool {
     ["jar", "war", "ear"].iter().any(|e| path.len() > e.len() + 1 && path.rsplit_once('.').is_some_and(|(_, x)| x.eq_ignore_ascii_case(e)))
 }
 
-/// `path` names the archive; some say their name and version only there.
-pub fn packages(path: &str, bytes: &[u8]) -> Vec<Package> {
-    let mut found = Vec::new();
-    let mut left = MOST_ARCHIVES;
-    let mut budget = 4 * LARGEST_INNER;
-    read(path, bytes, 0, &mut left, &mut budget, &mut found);
-    found.sort();
-    found.dedup();
-    found
+/// `path` names the archive; some say their name and version only there. Beside the packages: what of it could not be looked at, and why.
+pub fn packages(path: &str, bytes: &[u8]) -> (Vec<Package>, Option<String>) {
+    let mut reading = Reading { left: MOST_ARCHIVES, budget: 4 * LARGEST_INNER, found: Vec::new(), unread: None };
+    reading.read(path, bytes, 0);
+    reading.found.sort();
+    reading.found.dedup();
+    (reading.found, reading.unread)
 }
 
-fn read(path: &str, bytes: &[u8], depth: usize, left: &mut usize, budget: &mut u64, found: &mut Vec<Package>) {
-    if depth > DEEPEST || *left == 0 || found.len() > super::MOST {
-        return;
-    }
-    *left -= 1;
-    let entries = zip::entries(bytes);
-    let before = found.len();
-    for entry in entries.iter().filter(|e| e.name.starts_with("META-INF/maven/") && e.name.ends_with("/pom.properties")).take(1000) {
-        let Some(text) = entry.content(LARGEST_TEXT) else { continue };
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let field = |name: &str| text.lines().find_map(|l| l.trim().strip_prefix(name)?.trim_start().strip_prefix('=').map(str::trim)).unwrap_or_default();
-        found.extend(
-            plain(&format!("{}:{}", field("groupId"), field("artifactId")), field("version"), "")
-                .filter(|p| !p.name.starts_with(':') && !p.name.ends_with(':')),
-        );
-    }
-    if found.len() == before {
-        let manifest = entries.iter().find(|e| e.name == "META-INF/MANIFEST.MF").and_then(|e| e.content(LARGEST_TEXT)).unwrap_or_default();
-        found.extend(by_manifest(path, &String::from_utf8_lossy(&manifest)));
-    }
-    for entry in entries.iter().filter(|e| is_archive(&e.name)) {
-        let limit = LARGEST_INNER.min(*budget);
-        if let Some(inner) = entry.content(limit) {
-            *budget = budget.saturating_sub(inner.len() as u64);
-            read(&entry.name, &inner, depth + 1, left, budget, found);
+struct Reading {
+    left: usize,
+    budget: u64,
+    found: Vec<Package>,
+    unread: Option<String>,
+}
+
+impl Reading {
+    fn read(&mut self, path: &str, bytes: &[u8], depth: usize) {
+        if depth > DEEPEST || self.left == 0 || self.found.len() > super::MOST {
+            return self.unread(path, "archives in it are too deep or too many");
+        }
+        self.left -= 1;
+        let directory = zip::directory(bytes, MOST_ENTRIES);
+        if directory.as_ref().is_some_and(|d| !d.whole) {
+            self.unread(path, "its directory is damaged or too long");
+        }
+        let entries = directory.map(|d| d.entries).unwrap_or_default();
+        let before = self.found.len();
+        let descriptions = entries.iter().filter(|e| e.name.starts_with("META-INF/maven/") && e.name.ends_with("/pom.properties"));
+        for (count, entry) in descriptions.enumerate() {
+            let Some(text) = entry.content(LARGEST_TEXT).filter(|_| count < MOST_DESCRIPTIONS) else {
+                self.unread(path, &format!("`{}` is damaged, too large, or one of too many", entry.name));
+                break;
+            };
+            self.found.extend(described(&String::from_utf8_lossy(&text)));
+        }
+        if self.found.len() == before {
+            let manifest = entries.iter().find(|e| e.name == "META-INF/MANIFEST.MF").and_then(|e| e.content(LARGEST_TEXT)).unwrap_or_default();
+            self.found.extend(by_manifest(path, &String::from_utf8_lossy(&manifest)));
+        }
+        for entry in entries.iter().filter(|e| is_archive(&e.name)) {
+            match entry.content(LARGEST_INNER.min(self.budget)) {
+                Some(inner) => {
+                    self.budget = self.budget.saturating_sub(inner.len() as u64);
+                    self.read(&entry.name, &inner, depth + 1);
+                }
+                None => self.unread(&entry.name, "it is damaged, or there is too much to unpack"),
+            }
         }
     }
+
+    /// The first is enough: it keeps the archive from passing for one that was looked at.
+    fn unread(&mut self, path: &str, why: &str) {
+        if self.unread.is_none() {
+            let path: String = path.replace('\0', "").chars().take(300).collect();
+            self.unread = Some(format!("{path}: {why}"));
+        }
+    }
+}
+
+/// `groupId=..`, `artifactId=..`, `version=..`
+fn described(text: &str) -> Option<Package> {
+    let field = |name: &str| text.lines().find_map(|l| l.trim().strip_prefix(name)?.trim_start().strip_prefix('=').map(str::trim)).unwrap_or_default();
+    plain(&format!("{}:{}", field("groupId"), field("artifactId")), field("version"), "").filter(|p| !p.name.starts_with(':') && !p.name.ends_with(':'))
 }
 
 /// Title and vendor of the manifest, else the file's name `artifact-1.2.3.jar`.
@@ -83,16 +111,33 @@ mod tests {
         let named_only = zip::tests::archive(&[("x.class", b"")]);
         let outer =
             zip::tests::archive(&[("WEB-INF/lib/y-2.0.jar", &inner), ("WEB-INF/lib/z.jar", &plain_jar), ("WEB-INF/lib/log4j-core-2.14.1.jar", &named_only)]);
-        let found: Vec<_> = packages("app/web.war", &outer).into_iter().map(|p| (p.name, p.version)).collect();
+        let (found, unread) = packages("app/web.war", &outer);
+        assert_eq!(unread, None);
+        let found: Vec<_> = found.into_iter().map(|p| (p.name, p.version)).collect();
         assert_eq!(found, [("log4j-core", "2.14.1"), ("org.x:y", "2.0"), ("org.z:z", "1.4")].map(|(n, v)| (n.to_owned(), v.to_owned())));
     }
 
     #[test]
-    fn archives_inside_archives_end() {
+    fn archives_inside_archives_end_and_what_is_not_looked_at_is_told() {
         let mut bytes = zip::tests::archive(&[("META-INF/maven/a/b/pom.properties", b"groupId=a\nartifactId=b\nversion=1\n")]);
         for _ in 0..6 {
             bytes = zip::tests::archive(&[("in.jar", &bytes)]);
         }
-        assert!(packages("out.jar", &bytes).iter().all(|p| p.name != "a:b"), "too deep to be looked at");
+        let (found, unread) = packages("out.jar", &bytes);
+        assert!(found.iter().all(|p| p.name != "a:b"), "too deep to be looked at");
+        assert!(unread.unwrap().contains("too deep"));
+
+        let good = zip::tests::archive(&[("META-INF/maven/a/b/pom.properties", b"groupId=a\nartifactId=b\nversion=1\n")]);
+        let mut outer = zip::tests::archive(&[("lib/x.jar", &good), ("lib/y.jar", &good)]);
+        // The packed bytes of the first one begin behind its name.
+        outer[30 + "lib/x.jar".len()] = 0xff;
+        let (found, unread) = packages("web.war", &outer);
+        assert_eq!(found.len(), 1, "the other one counts");
+        assert!(unread.unwrap().starts_with("lib/x.jar: "));
+        assert_eq!(packages("notes.jar", b"no archive at all"), (Vec::new(), None));
+        let mut broken = good;
+        let directory = broken.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
+        broken[directory] = 0;
+        assert!(packages("web-1.0.jar", &broken).1.unwrap().contains("directory"));
     }
 }

@@ -10,6 +10,7 @@ const EPOCH: u32 = 1003;
 const LICENSE: u32 = 1014;
 const ARCH: u32 = 1022;
 const SOURCE_RPM: u32 = 1044;
+const MODULARITY_LABEL: u32 = 5096;
 const MOST_TAGS: u32 = 100_000;
 
 /// The packages in a database file of any of rpm's formats, told by its first bytes.
@@ -55,6 +56,7 @@ pub fn package(blob: &[u8]) -> Option<Package> {
         source_version: version.clone(),
         architecture: text(ARCH).unwrap_or_default(),
         licence: text(LICENSE).unwrap_or_default().chars().take(300).collect(),
+        module: text(MODULARITY_LABEL).unwrap_or_default().chars().take(300).collect(),
         name,
         version,
     })
@@ -89,6 +91,9 @@ pub(super) mod tests {
         tag(ARCH, 6, b"x86_64\0", &mut data);
         tag(SOURCE_RPM, 6, b"src-name-1.0-9.el8.src.rpm\0", &mut data);
         tag(1005, 7, &vec![b'd'; fill], &mut data);
+        if name.starts_with("nodejs") {
+            tag(MODULARITY_LABEL, 6, b"nodejs:16:8090020230908:abc\0", &mut data);
+        }
         let tags = u32::try_from(index.len() / 16).unwrap();
         [tags.to_be_bytes().to_vec(), u32::try_from(data.len()).unwrap().to_be_bytes().to_vec(), index, data].concat()
     }
@@ -100,6 +105,7 @@ pub(super) mod tests {
         assert_eq!((found.architecture.as_str(), found.licence.as_str()), ("x86_64", "MIT"));
         assert_eq!(package(&header("zlib", "1.2", None, 0)).unwrap().version, "1.2-9.el8");
         assert_eq!(package(&header("gpg-pubkey", "1", None, 0)), None);
+        assert_eq!((found.module.as_str(), package(&header("nodejs", "16.20", Some(1), 3)).unwrap().module.as_str()), ("", "nodejs:16:8090020230908:abc"));
     }
 
     fn unzip(bytes: &[u8]) -> Vec<u8> {

@@ -2,9 +2,7 @@
 
 use std::io::Read;
 
-use super::{slice, u16_at, u32_at};
-
-const MOST_ENTRIES: usize = 200_000;
+use super::{slice, u16_at, u32_at, u64_at};
 
 pub struct Entry<'a> {
     pub name: String,
@@ -13,46 +11,105 @@ pub struct Entry<'a> {
     pub size: u64,
 }
 
-/// The entries, as far as the directory can be read.
-pub fn entries(bytes: &[u8]) -> Vec<Entry<'_>> {
-    let mut found = Vec::new();
-    let _ = read(bytes, &mut found);
-    found
+/// What an archive says that is in it.
+pub struct Directory<'a> {
+    pub entries: Vec<Entry<'a>>,
+    /// Whether these are all: there were no more than wanted, and nothing of the directory is damaged.
+    pub whole: bool,
 }
 
-fn read<'a>(bytes: &'a [u8], found: &mut Vec<Entry<'a>>) -> Option<()> {
+/// The directory, as far as it can be read, `most` entries of it; none if this is no archive.
+pub fn directory(bytes: &[u8], most: usize) -> Option<Directory<'_>> {
     // The end record is in the last 64 KiB: a comment may follow it.
     let from = bytes.len().saturating_sub(65_557);
     let end = from + bytes[from..].windows(4).rposition(|w| w == b"PK\x05\x06")?;
-    let count = usize::from(u16_at(bytes, end + 10, false)?).min(MOST_ENTRIES);
-    let directory = u32_at(bytes, end + 16, false)? as usize;
-    let length = u32_at(bytes, end + 12, false)? as usize;
-    // An archive may have something in front (a launcher script): offsets count from the archive's own beginning.
-    let shift = end.checked_sub(directory.checked_add(length)?)?;
-    let mut at = directory.checked_add(shift)?;
+    let mut found = Directory { entries: Vec::new(), whole: true };
+    found.whole = read(bytes, end, most, &mut found.entries).unwrap_or(false);
+    Some(found)
+}
+
+/// Where the directory begins, how many entries it has, and what offsets count from.
+struct Place {
+    at: usize,
+    count: u64,
+    /// An archive may have something in front (a launcher script): offsets count from the archive's own beginning.
+    shift: usize,
+}
+
+fn place(bytes: &[u8], end: usize) -> Option<Place> {
+    let count = u16_at(bytes, end + 10, false)?;
+    let (length, start) = (u32_at(bytes, end + 12, false)?, u32_at(bytes, end + 16, false)?);
+    let beyond = count == u16::MAX || length == u32::MAX || start == u32::MAX;
+    let (end, count, length, start) = match larger(bytes, end).filter(|_| beyond) {
+        Some(larger) => larger,
+        None => (end, count.into(), length.into(), start.into()),
+    };
+    let (length, start) = (usize::try_from(length).ok()?, usize::try_from(start).ok()?);
+    let shift = end.checked_sub(start.checked_add(length)?)?;
+    Some(Place { at: start.checked_add(shift)?, count, shift })
+}
+
+/// The end record of archives with more than 65,534 entries or 4 GiB (APPNOTE, 4.3.14 and 4.3.15): where it is, entries, length and start.
+fn larger(bytes: &[u8], end: usize) -> Option<(usize, u64, u64, u64)> {
+    let has = |at: usize, mark: &[u8]| slice(bytes, at, 4).is_some_and(|there| there == mark);
+    let locator = end.checked_sub(20).filter(|at| has(*at, b"PK\x06\x07"))?;
+    let is_there = |at: &usize| has(*at, b"PK\x06\x06");
+    // Right before, unless it has data of its own at its end.
+    let said = usize::try_from(u64_at(bytes, locator + 8, false)?).ok()?;
+    let at = locator.checked_sub(56).filter(is_there).or(Some(said).filter(is_there))?;
+    let number = |offset: usize| u64_at(bytes, at.checked_add(offset)?, false);
+    Some((at, number(32)?, number(40)?, number(48)?))
+}
+
+/// Whether all was read.
+fn read<'a>(bytes: &'a [u8], end: usize, most: usize, found: &mut Vec<Entry<'a>>) -> Option<bool> {
+    let Place { mut at, count, shift } = place(bytes, end)?;
+    let mut whole = true;
     for _ in 0..count {
+        if found.len() >= most {
+            return Some(false);
+        }
         if slice(bytes, at, 4)? != b"PK\x01\x02" {
             return None;
         }
         let number = |offset: usize| u16_at(bytes, at + offset, false).map(usize::from);
         let (name_length, extra, comment) = (number(28)?, number(30)?, number(32)?);
         let name = String::from_utf8_lossy(slice(bytes, at + 46, name_length)?).into_owned();
-        let (packed, size) = (u32_at(bytes, at + 20, false)? as usize, u64::from(u32_at(bytes, at + 24, false)?));
-        let local = (u32_at(bytes, at + 42, false)? as usize).checked_add(shift)?;
+        let small = [u32_at(bytes, at + 24, false)?, u32_at(bytes, at + 20, false)?, u32_at(bytes, at + 42, false)?];
+        let [size, packed, local] = numbers(small, slice(bytes, at + 46 + name_length, extra)?);
         let data = (|| {
-            let start = local.checked_add(30)?.checked_add(usize::from(u16_at(bytes, local + 26, false)?))?.checked_add(usize::from(u16_at(
-                bytes,
-                local + 28,
-                false,
-            )?))?;
-            slice(bytes, start, packed)
+            let local = usize::try_from(local).ok()?.checked_add(shift)?;
+            let lengths = [26, 28].map(|offset| local.checked_add(offset).and_then(|at| u16_at(bytes, at, false)).map(usize::from));
+            let start = local.checked_add(30)?.checked_add(lengths[0]?)?.checked_add(lengths[1]?)?;
+            slice(bytes, start, usize::try_from(packed).ok()?)
         })();
-        if let Some(data) = data {
-            found.push(Entry { name, method: u16_at(bytes, at + 10, false)?, data, size });
+        match data {
+            Some(data) => found.push(Entry { name, method: u16_at(bytes, at + 10, false)?, data, size }),
+            None => whole = false,
         }
         at = at.checked_add(46 + name_length + extra + comment)?;
     }
-    Some(())
+    Some(whole)
+}
+
+/// Size, packed size and place; those that have no room in the entry stand in its extra field (APPNOTE, 4.5.3).
+fn numbers(small: [u32; 3], extra: &[u8]) -> [u64; 3] {
+    let mut rest = extra;
+    let mut field: &[u8] = &[];
+    while let (Some(id), Some(length)) = (u16_at(rest, 0, false), u16_at(rest, 2, false)) {
+        let Some(value) = slice(rest, 4, usize::from(length)) else { break };
+        if id == 1 {
+            field = value;
+            break;
+        }
+        rest = &rest[4 + value.len()..];
+    }
+    let mut next = 0;
+    small.map(|small| {
+        let large = (small == u32::MAX).then(|| u64_at(field, next, false)).flatten();
+        next += if large.is_some() { 8 } else { 0 };
+        large.unwrap_or(small.into())
+    })
 }
 
 impl Entry<'_> {
@@ -97,6 +154,53 @@ pub mod tests {
         out
     }
 
+    /// The same archive with the end record of a large one.
+    fn large(zip: &[u8]) -> Vec<u8> {
+        let (zip, end) = zip.split_at(zip.len() - 22);
+        let wide = |at: usize, of: usize| end[at..at + of].iter().copied().chain(std::iter::repeat(0)).take(8).collect::<Vec<u8>>();
+        let [count, length, start] = [wide(8, 2), wide(12, 4), wide(16, 4)];
+        let at = (zip.len() as u64).to_le_bytes();
+        let record = [b"PK\x06\x06".as_slice(), &44_u64.to_le_bytes(), &[0; 12], &count, &count, &length, &start].concat();
+        assert_eq!(record.len(), 56);
+        let locator = [b"PK\x06\x07".as_slice(), &[0; 4], &at, &[1, 0, 0, 0]].concat();
+        [zip, &record, &locator, b"PK\x05\x06\0\0\0\0", &[0xff; 12], &[0, 0]].concat()
+    }
+
+    fn entries(bytes: &[u8]) -> Vec<Entry<'_>> {
+        directory(bytes, 1000).map(|d| d.entries).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_directory_that_is_not_whole_says_so() {
+        let zip = archive(&[("a", b"x"), ("b", b"y")]);
+        assert!(directory(&zip, 2).unwrap().whole);
+        let cut = directory(&zip, 1).unwrap();
+        assert_eq!((cut.entries.len(), cut.whole), (1, false));
+        let second = zip.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
+        let mut broken = zip.clone();
+        broken[second] = 0;
+        let broken = directory(&broken, 2).unwrap();
+        assert_eq!((broken.entries.len(), broken.whole), (1, false));
+        let mut beyond = zip;
+        beyond[second + 42..second + 46].copy_from_slice(&1_000_000_u32.to_le_bytes());
+        assert!(!directory(&beyond, 2).unwrap().whole);
+        assert!(directory(b"no archive", 2).is_none() && directory(b"", 2).is_none());
+    }
+
+    #[test]
+    fn archives_with_the_records_of_large_ones_are_read() {
+        let zip = archive(&[("a/b", b"hello"), ("c", &[7; 1000])]);
+        for bytes in [large(&zip), [b"#!/bin/sh\n".as_slice(), &large(&zip)].concat()] {
+            let found = directory(&bytes, 10).unwrap();
+            assert!(found.whole);
+            assert_eq!(found.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["a/b", "c"]);
+            assert_eq!(found.entries[0].content(10).unwrap(), b"hello");
+        }
+        let extra = [&[9, 0, 2, 0, 5, 5, 1, 0, 16, 0][..], &7_u64.to_le_bytes(), &8_u64.to_le_bytes()].concat();
+        assert_eq!(numbers([u32::MAX, 3, u32::MAX], &extra), [7, 3, 8]);
+        assert_eq!(numbers([u32::MAX, 3, 4], &[1, 0, 8]), [u64::from(u32::MAX), 3, 4]);
+    }
+
     #[test]
     fn files_are_found_also_behind_a_launcher() {
         let zip = archive(&[("a/b", b"hello"), ("c", &[7; 1000])]);
@@ -112,11 +216,13 @@ pub mod tests {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in any::<usize>(), with in any::<u8>()) {
             let _ = entries(&bytes).len();
-            let mut zip = archive(&[("a", b"x"), ("b", b"y")]);
-            let at = at % zip.len();
-            zip[at] = with;
-            for entry in entries(&zip) {
-                let _ = entry.content(100);
+            let zip = archive(&[("a", b"x"), ("b", b"y")]);
+            for mut zip in [large(&zip), zip] {
+                let at = at % zip.len();
+                zip[at] = with;
+                for entry in entries(&zip) {
+                    let _ = entry.content(100);
+                }
             }
         }
     }
