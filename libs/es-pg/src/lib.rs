@@ -24,6 +24,7 @@ mod runner;
 mod snapshot;
 mod store;
 mod todo;
+mod together;
 mod trace;
 mod verify;
 

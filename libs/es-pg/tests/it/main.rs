@@ -16,3 +16,4 @@ mod silent;
 mod snapshots;
 mod tampering;
 mod todos;
+mod together;
