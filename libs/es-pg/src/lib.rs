@@ -41,6 +41,6 @@ pub use projection::{Batch, Checkpoint, Projection, Source, apply, checkpoints, 
 pub use rebuild::rebuild;
 pub use runner::{ProjectionRunner, run_batch};
 pub use store::{Considered, ExecuteError, Executed, Expect, Loaded, Options, Performed, Store};
-pub use todo::{Todo, TodoHandler, TodoItem, TodoRunner};
+pub use todo::{Todo, TodoHandler, TodoItem, TodoNew, TodoRunner};
 pub use trace::{NoTrace, Trace};
 pub use verify::{Fault, Verdict, verify};
