@@ -97,7 +97,7 @@ fn recorded() -> Vec<Recorded> {
 async fn rows(tx: &DatabaseTransaction, tables: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
     for table in tables {
-        let sql = format!("select row_to_json(t)::text as row from {table} t order by 1");
+        let sql = format!("select to_jsonb(t)::text as row from {table} t order by 1");
         for row in tx.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap() {
             all.push(format!("{table} {}", row.try_get::<String>("", "row").unwrap()));
         }
