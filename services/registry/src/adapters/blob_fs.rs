@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 pub use super::blob_store::{Blob, Chunk, Staged, UploadError};
 use super::blob_store::{BlobStore, Body, Opened, Place};
+use super::feed::Room;
 use super::upload_fs::{Begun, Sessions};
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
@@ -28,6 +29,9 @@ use crate::domain::sums::{BLOCK, Sums};
 /// Blocks that are read while the one before is on its way to the client.
 const AHEAD: usize = 2;
 
+/// What all uploads together may have in memory on its way to the disk. One alone has at most half of it, so that few do not wait for each other.
+const UNDER_WAY_KIB: u32 = 12 << 10;
+
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct BlobFs {
@@ -35,6 +39,7 @@ pub struct BlobFs {
     spool: Arc<Path>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) begun: Arc<Begun>,
+    pub(super) room: Room,
 }
 
 impl BlobFs {
@@ -49,7 +54,7 @@ impl BlobFs {
         }
         fs::create_dir_all(root.join("uploads"))?;
         sync_dir(&root)?;
-        Ok(Self { spool: root.join("uploads").into(), root: root.into(), sessions: Arc::default(), begun: Arc::default() })
+        Ok(Self { spool: root.join("uploads").into(), root: root.into(), sessions: Arc::default(), begun: Arc::default(), room: Room::of(UNDER_WAY_KIB) })
     }
 
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
