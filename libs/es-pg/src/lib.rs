@@ -25,6 +25,7 @@ mod runner;
 mod snapshot;
 mod store;
 mod todo;
+mod together;
 mod trace;
 mod verify;
 
@@ -42,6 +43,6 @@ pub use projection::{Batch, Checkpoint, Projection, Source, apply, checkpoints, 
 pub use rebuild::rebuild;
 pub use runner::{ProjectionRunner, run_batch};
 pub use store::{Considered, ExecuteError, Executed, Expect, Loaded, Options, Performed, Store};
-pub use todo::{Todo, TodoHandler, TodoItem, TodoRunner};
+pub use todo::{Todo, TodoHandler, TodoItem, TodoNew, TodoRunner};
 pub use trace::{NoTrace, Trace};
 pub use verify::{Fault, Verdict, verify};

@@ -19,8 +19,9 @@ use crate::log::Log;
 use crate::progress::Progress;
 use crate::projection::{Batch, Projection, Source, apply, lock_checkpoint, move_checkpoint, prepare, save_checkpoint};
 use crate::rebuild::rebuild_from;
+use crate::together::{Member, Together};
 
-const BATCH: i64 = 1_000;
+pub(crate) const BATCH: i64 = 1_000;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The same where nothing is wrong with the events: a database or a bus that is away comes back, and is not to be found late.
 const LONGEST_PAUSE_AWAY: Duration = Duration::from_secs(3);
@@ -133,14 +134,39 @@ impl ProjectionRunner {
     /// # Errors
     /// When its tables cannot be made.
     pub async fn start(log: &Log, projection: Arc<dyn Projection>, progress: &Progress, cancel: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<()> {
-        if prepare(&log.db, &*projection, &log.origin).await? {
-            crate::rebuild::rebuild(log, &*projection).await?;
-        }
-        let at: i64 = sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&log.db.pool).await?;
-        let report = progress.register(projection.name(), at);
+        let report = made(log, &*projection, progress).await?;
         let wake = log.watch_head();
         let name = format!("projection {}", projection.name());
         endless(name, tasks, cancel, Self::run(log.db.clone(), Box::new(OwnLog(log.clone())), projection, report, wake, cancel.clone()));
+        Ok(())
+    }
+
+    /// The same for projections that go together: events are taken in by all of them in one transaction, as long as each can. For those that
+    /// take little time with an event, for each waits for the others.
+    ///
+    /// # Errors
+    /// When their tables cannot be made.
+    pub async fn start_together(
+        log: &Log,
+        projections: Vec<Arc<dyn Projection>>,
+        progress: &Progress,
+        cancel: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> anyhow::Result<()> {
+        let mut members = Vec::with_capacity(projections.len());
+        for projection in projections {
+            let report = made(log, &*projection, progress).await?;
+            let alone = Arc::new(watch::Sender::new(log.head()));
+            let (db, source, wake, stop, keeps) = (log.db.clone(), Box::new(OwnLog(log.clone())), alone.subscribe(), cancel.clone(), alone.clone());
+            let (own, told) = (projection.clone(), report.clone());
+            tasks.spawn(async move {
+                Self::run(db, source, own, told, wake, stop).await;
+                // Until then: it goes on by its timer even if nobody is left to wake it.
+                drop(keeps);
+            });
+            members.push(Member { projection, report, alone });
+        }
+        tasks.spawn(Together { log: log.clone(), members }.run(log.watch_head(), cancel.clone()));
         Ok(())
     }
 
@@ -173,6 +199,7 @@ impl ProjectionRunner {
         let mut left = None;
         loop {
             wake.mark_unchanged();
+            let before = *report.borrow();
             let result = tokio::select! {
                 result = step(db, source, projection, rebuild, &mut left) => result,
                 // A transaction cut here is rolled back: nothing is half done.
@@ -181,7 +208,7 @@ impl ProjectionRunner {
             match result {
                 Ok((position, more)) => {
                     pause = Duration::from_millis(100);
-                    report.send_replace(position);
+                    tell(&report, before, position);
                     // What was appended meanwhile is seen at `wake`; a further look for what is not there would cost every write one.
                     if source.waits() || more && *wake.borrow() > position {
                         continue;
@@ -211,9 +238,7 @@ impl ProjectionRunner {
                         .fetch_one(&db.pool)
                         .await;
                     match saved {
-                        Ok(position) => {
-                            report.send_replace(position);
-                        }
+                        Ok(position) => tell(&report, before, position),
                         Err(error) => tracing::warn!(projection = projection.name(), error = %error, "the projection's state could not be saved"),
                     }
                     tokio::select! {
@@ -229,6 +254,26 @@ impl ProjectionRunner {
             }
         }
     }
+}
+
+/// Has its tables made, or built anew where its version was raised; reports where it stands.
+async fn made(log: &Log, projection: &dyn Projection, progress: &Progress) -> anyhow::Result<watch::Sender<i64>> {
+    if prepare(&log.db, projection, &log.origin).await? {
+        crate::rebuild::rebuild(log, projection).await?;
+    }
+    let at: i64 = sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&log.db.pool).await?;
+    Ok(progress.register(projection.name(), at))
+}
+
+/// What a round has found, unless somebody has said meanwhile that it is further: those who go together take in what they can without this runner.
+fn tell(report: &watch::Sender<i64>, before: i64, position: i64) {
+    report.send_if_modified(|at| {
+        let counts = position >= *at || *at == before;
+        if counts {
+            *at = position;
+        }
+        counts
+    });
 }
 
 /// Where a round has left the checkpoint.
@@ -307,4 +352,21 @@ async fn rebuild_when(db: &Db, source: &dyn Source, projection: &dyn Projection,
 
 async fn wanted_since(db: &Db, name: &str) -> sqlx::Result<Option<OffsetDateTime>> {
     sqlx::query_scalar("select rebuild_since from projections where name = $1").bind(name).fetch_one(&db.pool).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_earlier_does_not_take_back_what_was_said_since() {
+        let report = watch::Sender::new(5);
+        tell(&report, 5, 7);
+        assert_eq!(*report.borrow(), 7);
+        tell(&report, 5, 6);
+        assert_eq!(*report.borrow(), 7, "others have come to 7 since 5 was read");
+        // Set back by a newer version that begins anew.
+        tell(&report, 7, 2);
+        assert_eq!(*report.borrow(), 2);
+    }
 }

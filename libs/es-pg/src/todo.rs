@@ -1,5 +1,6 @@
 //! Durable work: put down in the transaction that makes it necessary, done at least once, retried with growing pauses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,29 @@ impl Todo {
         Self::enqueue_after(db, name, key, payload, Duration::ZERO).await
     }
 
+    /// As [`Todo::enqueue`] for each of these, the earliest first, by one statement.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn enqueue_all(db: &impl ConnectionTrait, name: &str, all: Vec<TodoNew>) -> Result<(), DbErr> {
+        // Each once, and in one order everywhere: one statement may not touch a row twice, and two replicas could wait for each other.
+        let all: BTreeMap<String, TodoNew> = all.into_iter().map(|one| (one.key.clone(), one)).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let (keys, rest): (Vec<String>, Vec<(String, String)>) =
+            all.into_iter().map(|(key, one)| (key, (one.payload.to_string(), one.trace.map(|t| t.to_string()).unwrap_or_default()))).unzip();
+        let (payloads, traces): (Vec<String>, Vec<String>) = rest.into_iter().unzip();
+        let sql = "with put as (insert into todos (name, key, payload, trace, due)
+                     select $1::text, k, p::json, nullif(t, ''), now() from unnest($2::text[], $3::text[], $4::text[]) n(k, p, t) order by k
+                     on conflict (name, key) do update
+                     set payload = excluded.payload, trace = excluded.trace, due = excluded.due, attempts = 0 returning name)
+                   select pg_notify(current_schema() || '_todos', name) from put limit 1";
+        let values = [name.into(), keys.into(), payloads.into(), traces.into()];
+        db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+        Ok(())
+    }
+
     /// As [`Todo::enqueue`], but not to be begun before `pause` is over, by the database's clock. Of the same key the later pause counts.
     ///
     /// # Errors
@@ -52,6 +76,15 @@ impl Todo {
         db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
         Ok(())
     }
+}
+
+/// Work to be put on the list with other work of its name.
+#[derive(Clone, Debug)]
+pub struct TodoNew {
+    pub key: String,
+    pub payload: Value,
+    /// The trace that makes it necessary.
+    pub trace: Option<Trace>,
 }
 
 /// One piece of work.

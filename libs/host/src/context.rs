@@ -281,6 +281,14 @@ impl Host {
         ProjectionRunner::start(self.log(), projection, &self.progress, &self.cancel, &self.tracker).await
     }
 
+    /// The same for several that take in an event in one transaction: for those that each answer waits for anyway.
+    ///
+    /// # Errors
+    /// When their tables cannot be made.
+    pub async fn project_together(&self, projections: Vec<Arc<dyn Projection>>) -> anyhow::Result<()> {
+        ProjectionRunner::start_together(self.log(), projections, &self.progress, &self.cancel, &self.tracker).await
+    }
+
     /// Feeds `projection` from another service's events. The watch says how far it is.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ pub mod blob_fs;
 pub mod blob_s3;
 pub mod blob_store;
 pub mod blobs;
+mod buffers;
 mod feed;
 pub mod layer;
 pub mod receiver;

@@ -17,6 +17,7 @@ use crate::domain::repository::{Place, Repository};
 use crate::domain::settings::ProjectSettings;
 use crate::error::{Error, Result};
 use crate::store::blobs::{self as blob_rows, Readable, Wanted};
+use crate::store::content::{self, Mount, Mounted};
 use crate::store::pulls::Pulls;
 use crate::store::settings::Shelf;
 
@@ -65,6 +66,8 @@ pub struct App {
     /// Clients ask for many blobs at once.
     pub readable: Loader<Wanted, Readable>,
     pub arrivals: Arrivals,
+    /// A push of an image of known layers asks for a mount of each.
+    pub mounts: Loader<Mount, Mounted>,
     pub manifests: ManifestCache,
     pub tokens: Tokens,
     /// Wakes the check of kept content.
@@ -98,6 +101,11 @@ impl App {
             let orm = orm.clone();
             async move { blob_rows::readable_of(&orm, wanted).await }
         });
+        let (pool, env, fresh) = (host.db().pool.clone(), host.env.clone(), config.fresh());
+        let mounts = Loader::new(move |asked: Vec<Mount>| {
+            let (pool, now) = (pool.clone(), env.now());
+            async move { content::mount(&pool, &asked, now, fresh).await }
+        });
         Self {
             host,
             config,
@@ -108,6 +116,7 @@ impl App {
             blobs,
             readable,
             arrivals,
+            mounts,
             manifests: ManifestCache::default(),
             tokens: Tokens::default(),
             scrub: Arc::default(),

@@ -79,14 +79,18 @@ impl Service for Registry {
 
 async fn wire(config: Config, host: Host) -> anyhow::Result<App> {
     let manifests = ManifestCache::default();
-    host.project(Arc::new(flows::projections::Images(manifests.clone()))).await?;
-    host.project(Arc::new(flows::projections::ScanQueue)).await?;
-    host.project(Arc::new(flows::projections::Settings)).await?;
-    host.project(Arc::new(flows::projections::Lineage)).await?;
-    host.project(Arc::new(flows::projections::Catalogue)).await?;
-    host.project(Arc::new(flows::projections::Usage)).await?;
     let outgoing = flows::projections::Outgoing { public_url: host.platform.public_url.clone(), env: host.env.clone() };
-    host.project(Arc::new(outgoing)).await?;
+    // Every push waits for all of them: together they are one transaction.
+    host.project_together(vec![
+        Arc::new(flows::projections::Images(manifests.clone())),
+        Arc::new(flows::projections::ScanQueue),
+        Arc::new(flows::projections::Settings),
+        Arc::new(flows::projections::Lineage),
+        Arc::new(flows::projections::Catalogue),
+        Arc::new(flows::projections::Usage),
+        Arc::new(outgoing),
+    ])
+    .await?;
     let storage = config.storage(&host.platform.home);
     let app = if config.s3.is_on() {
         let store = BlobS3::open(&config.s3, &storage, &host).await.with_context(|| format!("cannot use the bucket {}", config.s3.bucket))?;

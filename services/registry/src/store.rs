@@ -14,6 +14,7 @@ pub mod migrations;
 pub mod origin;
 pub mod outgoing;
 pub mod pulls;
+pub mod pushes;
 pub mod replications;
 pub mod scanner_reports;
 pub mod scans;

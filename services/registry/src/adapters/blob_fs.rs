@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 pub use super::blob_store::{Blob, Chunk, Staged, UploadError};
 use super::blob_store::{BlobStore, Body, Opened, Place};
+use super::buffers::Buffers;
+use super::feed::Room;
 use super::upload_fs::{Begun, Sessions};
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
@@ -28,6 +30,9 @@ use crate::domain::sums::{BLOCK, Sums};
 /// Blocks that are read while the one before is on its way to the client.
 const AHEAD: usize = 2;
 
+/// What all uploads together may have in memory on its way to the disk. One alone has at most half of it, so that few do not wait for each other.
+const UNDER_WAY_KIB: u32 = 12 << 10;
+
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct BlobFs {
@@ -35,6 +40,8 @@ pub struct BlobFs {
     spool: Arc<Path>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) begun: Arc<Begun>,
+    pub(super) room: Room,
+    buffers: Buffers,
 }
 
 impl BlobFs {
@@ -49,7 +56,14 @@ impl BlobFs {
         }
         fs::create_dir_all(root.join("uploads"))?;
         sync_dir(&root)?;
-        Ok(Self { spool: root.join("uploads").into(), root: root.into(), sessions: Arc::default(), begun: Arc::default() })
+        Ok(Self {
+            spool: root.join("uploads").into(),
+            root: root.into(),
+            sessions: Arc::default(),
+            begun: Arc::default(),
+            room: Room::of(UNDER_WAY_KIB),
+            buffers: Buffers::default(),
+        })
     }
 
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -171,15 +185,11 @@ fn remove_while(paths: &[PathBuf], wanted: impl Fn() -> bool) -> io::Result<()> 
 impl BlobStore for BlobFs {
     async fn open(&self, digest: &Digest, part: Range<u64>) -> io::Result<Option<Opened>> {
         let Some(Blob { file, size }) = self.read(digest).await? else { return Ok(None) };
-        let (file, end) = (Arc::new(file), part.end.min(size));
+        let (file, end, buffers) = (Arc::new(file), part.end.min(size), self.buffers.clone());
         let block = move |start: u64| {
-            let file = file.clone();
+            let (file, buffers) = (file.clone(), buffers.clone());
             let length = usize::try_from((end - start).min(BLOCK as u64)).unwrap_or(BLOCK);
-            blocking(move || {
-                let mut buffer = vec![0; length];
-                file.read_exact_at(&mut buffer, start)?;
-                Ok(Bytes::from(buffer))
-            })
+            blocking(move || buffers.filled(length, |buffer| file.read_exact_at(buffer, start)))
         };
         let blocks = futures::stream::iter((part.start..end).step_by(BLOCK)).map(block).buffered(AHEAD).boxed();
         Ok(Some(Opened { size, blocks }))

@@ -116,6 +116,14 @@ impl Blobs {
         }
     }
 
+    /// The same for content that is known not to be in the database.
+    ///
+    /// # Errors
+    /// I/O; a missing blob is `None`.
+    pub async fn stored_size(&self, digest: &Digest) -> io::Result<Option<u64>> {
+        self.store.size(digest).await
+    }
+
     /// Takes bytes at hand (a manifest), to be published. `digest` must be theirs.
     ///
     /// # Errors

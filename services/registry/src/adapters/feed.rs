@@ -1,11 +1,13 @@
 //! Passes a request's body on to who writes it, watching its length and pace. Small pieces are gathered: waking the writer
 //! for each TLS record would cost more than writing.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::blob_store::{BodyError, Chunk, UploadError};
 
@@ -21,22 +23,66 @@ pub(super) const QUEUE: usize = 2;
 const DRAINED: u64 = 64 << 20;
 
 /// Pieces of a body, in order.
-pub(super) type Batch = Vec<Bytes>;
+pub(super) struct Batch {
+    pub pieces: Vec<Bytes>,
+    /// Given back when they are written and summed.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Batch {
+    type Target = [Bytes];
+
+    fn deref(&self) -> &[Bytes] {
+        &self.pieces
+    }
+}
+
+/// Room for what uploads have between the network and those who write and sum it, all of them together: each by itself may have several
+/// batches there, which many at once would fill the memory with. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Room(Option<Places>);
+
+#[derive(Clone)]
+struct Places {
+    free: Arc<Semaphore>,
+    /// KiB.
+    all: u32,
+}
+
+impl Room {
+    /// For so many KiB. The default has no bound.
+    pub fn of(kib: u32) -> Self {
+        Self(Some(Places { free: Arc::new(Semaphore::new(kib as usize)), all: kib }))
+    }
+
+    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let Places { free, all } = self.0.clone()?;
+        // A batch that is larger than all there is has all of it.
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(all).min(all);
+        free.acquire_many_owned(kib).await.ok()
+    }
+}
 
 /// Sends the body to `writer` until it ends. `at`: where the upload stands.
 ///
 /// # Errors
 /// A body that breaks off, falls silent, or is not as long as it says.
-pub(super) async fn feed<E>(chunk: Chunk, at: u64, body: impl Stream<Item = Result<Bytes, E>>, writer: mpsc::Sender<Batch>) -> Result<(), UploadError>
+pub(super) async fn feed<E>(
+    chunk: Chunk,
+    at: u64,
+    body: impl Stream<Item = Result<Bytes, E>>,
+    writer: mpsc::Sender<Batch>,
+    room: Room,
+) -> Result<(), UploadError>
 where
     E: Into<BodyError>,
 {
     let mut body = std::pin::pin!(body);
     let mut gathering = Gathering::default();
-    let outcome = take(chunk, at, &mut body, &writer, &mut gathering).await;
+    let outcome = take(chunk, at, &mut body, (&writer, &room), &mut gathering).await;
     // What came before a fault stays: it was sent in good faith.
-    if !matches!(outcome, Err(UploadError::Length { .. } | UploadError::TooLarge(_))) && !gathering.batch.is_empty() {
-        let _ = writer.send(gathering.batch).await;
+    if !matches!(outcome, Err(UploadError::Length { .. } | UploadError::TooLarge(_))) {
+        let _ = hand_on((&writer, &room), &mut gathering).await;
     }
     match outcome {
         Err(UploadError::Busy) => {
@@ -50,8 +96,10 @@ where
 
 #[derive(Default)]
 struct Gathering {
-    batch: Batch,
+    pieces: Vec<Bytes>,
     bytes: usize,
+    /// Whether something was handed on already.
+    more: bool,
 }
 
 /// `Busy`: the writer has hung up.
@@ -59,7 +107,7 @@ async fn take<E>(
     chunk: Chunk,
     at: u64,
     body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
-    writer: &mpsc::Sender<Batch>,
+    writer: (&mpsc::Sender<Batch>, &Room),
     gathering: &mut Gathering,
 ) -> Result<(), UploadError>
 where
@@ -91,8 +139,8 @@ where
             return Err(UploadError::TooLarge(chunk.max));
         }
         gathering.bytes += piece.len();
-        gathering.batch.push(piece);
-        if gathering.bytes >= GATHERED || gathering.batch.len() >= PIECES {
+        gathering.pieces.push(piece);
+        if gathering.bytes >= GATHERED || gathering.pieces.len() >= PIECES {
             hand_on(writer, gathering).await?;
         }
     }
@@ -102,12 +150,16 @@ where
     }
 }
 
-async fn hand_on(writer: &mpsc::Sender<Batch>, gathering: &mut Gathering) -> Result<(), UploadError> {
-    if gathering.batch.is_empty() {
+async fn hand_on((writer, room): (&mpsc::Sender<Batch>, &Room), gathering: &mut Gathering) -> Result<(), UploadError> {
+    if gathering.pieces.is_empty() {
         return Ok(());
     }
-    gathering.bytes = 0;
-    writer.send(std::mem::take(&mut gathering.batch)).await.map_err(|_| UploadError::Busy)
+    // The first one goes freely: the writer keeps it until it knows whether there is another, and a client that falls silent then must not
+    // keep room from all others.
+    let room = if gathering.more { room.take(gathering.bytes).await } else { None };
+    (gathering.bytes, gathering.more) = (0, true);
+    let batch = Batch { pieces: std::mem::take(&mut gathering.pieces), _room: room };
+    writer.send(batch).await.map_err(|_| UploadError::Busy)
 }
 
 async fn drain<E>(patience: Duration, body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
@@ -117,5 +169,36 @@ async fn drain<E>(patience: Duration, body: &mut (impl Stream<Item = Result<Byte
         if left == 0 {
             break;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_the_first_batch_the_next_ones_wait_for_room_that_written_ones_give_back() {
+        let (writer, mut inbox) = mpsc::channel(8);
+        let chunk = Chunk { start: None, length: None, max: u64::MAX, patience: Duration::from_secs(60) };
+        let body = futures::stream::iter((0..4).map(|_| Ok::<_, BodyError>(Bytes::from(vec![0; GATHERED]))));
+        // Less than a batch, which has all of it then.
+        let feeding = tokio::spawn(feed(chunk, 0, body, writer, Room::of(64)));
+        let first = inbox.recv().await.expect("goes freely");
+        let second = inbox.recv().await.expect("has all the room");
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(inbox.try_recv().is_err(), "there is no room for a third");
+        drop(first);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(inbox.try_recv().is_err(), "the first one had none to give back");
+        drop(second);
+        let third = inbox.recv().await.expect("there is room again");
+        assert_eq!(third.iter().map(Bytes::len).sum::<usize>(), GATHERED);
+        drop(third);
+        assert!(inbox.recv().await.is_some());
+        feeding.await.unwrap().unwrap();
     }
 }

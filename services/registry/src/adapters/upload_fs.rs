@@ -85,7 +85,7 @@ impl BlobFs {
         let (pieces, inbox) = mpsc::channel::<Batch>(QUEUE);
         let data = dir.join("data");
         let writer = tokio::task::spawn_blocking(move || write(file, &data, at, algorithm, inbox, guard));
-        let fed = feed(chunk, at, body, pieces).await;
+        let fed = feed(chunk, at, body, pieces, self.room.clone()).await;
         let (offset, mut guard, file) = writer.await.map_err(io::Error::other)?.map_err(over)?;
         match fed {
             Ok(()) => Ok(offset),

@@ -158,7 +158,7 @@ impl App {
     /// Makes a blob readable that another repository of the same project has: who may read one may read the other.
     pub(super) async fn mount_own(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
         for place in self.places_of(digest).await? {
-            if place.org() == name.org() && place.project() == name.project() && place != *name && self.mount(name, digest, &place).await? {
+            if place.org() == name.org() && place.project() == name.project() && place != *name && self.mount(name, digest, Some(&place)).await? {
                 return Ok(true);
             }
         }

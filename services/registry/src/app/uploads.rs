@@ -87,22 +87,19 @@ impl App {
         Ok(())
     }
 
-    /// Makes a blob of another repository readable in this one. The caller may read `from`.
-    /// `false`: there is none; the client uploads it then.
+    /// Makes a blob that is in this repository already, or in another one, readable in this one. The caller may read `from`.
+    /// `false`: there is none; the client uploads it then. Many at once share a statement and its commit.
     ///
     /// # Errors
     /// No such project, or the store.
-    pub async fn mount(&self, name: &RepositoryName, digest: &Digest, from: &RepositoryName) -> Result<bool> {
+    pub async fn mount(&self, name: &RepositoryName, digest: &Digest, from: Option<&RepositoryName>) -> Result<bool> {
         self.place(name).await?;
-        let now = self.host.env.now();
-        let mounted = content::mount(&self.host.db().pool, name, digest, from, now, self.config.fresh()).await;
-        if !mounted.map_err(|e| Error::Internal(e.into()))? {
-            return Ok(false);
-        }
+        let asked = (name.clone(), digest.clone(), from.cloned());
+        let Some(mounted) = self.mounts.get(asked).await.map_err(|e| Error::Internal(e.into()))? else { return Ok(false) };
         // Only now, or the time it takes would tell what there is in other repositories.
-        if self.blobs.size(digest).await?.is_none() {
+        if !mounted.small && self.blobs.stored_size(digest).await?.is_none() {
             // A row whose content is gone: the client has to send it.
-            content::unmount(&self.host.db().pool, name, digest, now).await.map_err(|e| Error::Internal(e.into()))?;
+            content::unmount(&self.host.db().pool, name, digest, mounted.at).await.map_err(|e| Error::Internal(e.into()))?;
             return Ok(false);
         }
         Ok(true)

@@ -1,5 +1,7 @@
 //! Many blobs in one statement: what arrived, what nobody needs, what was checked. Written for throughput, hence in plain SQL.
 
+use std::collections::HashMap;
+
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
@@ -56,30 +58,55 @@ pub async fn keep(db: impl sqlx::PgExecutor<'_>, arrived: &[Arrived<'_>], now: O
     Ok(())
 }
 
-/// Makes a blob that is readable in `from` readable in `name`, too; `false` when there is none. It is marked as needed now, unless its mark is
-/// younger than `fresh`: collection leaves such alone, and one that it is removing at this moment is not found. One statement and one commit.
+/// Which blob is to be readable in which repository, and one more repository that the caller may read and that may have it.
+pub type Mount = (RepositoryName, Digest, Option<RepositoryName>);
+
+/// A blob that is readable where it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Mounted {
+    /// Whether its bytes are in the database: then they are there.
+    pub small: bool,
+    pub at: OffsetDateTime,
+}
+
+/// The rows of `blobs` come first, in one order, and then the links, in one order: two replicas could wait for each other else.
+const MOUNT: &str = "
+    with asked as (select * from unnest($1::text[], $2::text[], $3::text[]) a(repository, digest, source)),
+    found as (
+        select distinct a.repository, b.digest, b.touched_at > $5::timestamptz as fresh, c.digest is not null as small
+        from asked a join blobs b on b.digest = a.digest left join small_content c on c.digest = b.digest
+        where b.damaged_at is null and (
+            exists (select from blob_links l where l.repository = a.source and l.digest = b.digest)
+            or exists (select from manifest_blobs m where m.repository = a.source and m.blob = b.digest and m.present))),
+    locked as (
+        select b.digest from blobs b where b.damaged_at is null and b.digest in (select digest from found where not fresh) order by b.digest for update),
+    touched as (update blobs b set touched_at = $4::timestamptz from locked where b.digest = locked.digest returning b.digest),
+    linked as (
+        insert into blob_links (repository, digest, at)
+        select repository, digest, $4::timestamptz from found where fresh or digest in (select digest from touched) order by repository, digest
+        on conflict (repository, digest) do update set at = excluded.at returning repository, digest)
+    select f.repository, f.digest, f.small from found f join linked l on l.repository = f.repository and l.digest = f.digest";
+
+/// Makes blobs readable where they are asked for, if they are so already there or in the other repository; those that are not are left out. They
+/// are marked as needed now, unless their mark is younger than `fresh`: collection leaves such alone, and one that it is removing at this moment
+/// is not found. One statement and one commit for all.
 ///
 /// # Errors
 /// Database.
-pub async fn mount(
-    pool: &PgPool,
-    name: &RepositoryName,
-    digest: &Digest,
-    from: &RepositoryName,
-    now: OffsetDateTime,
-    fresh: std::time::Duration,
-) -> Result<bool, sqlx::Error> {
-    let sql = "with found as (
-            select b.digest, b.touched_at > $5::timestamptz as fresh from blobs b where b.digest = $2 and b.damaged_at is null and (
-                exists (select from blob_links l where l.repository = $3 and l.digest = b.digest)
-                or exists (select from manifest_blobs m where m.repository = $3 and m.blob = b.digest and m.present))),
-        touched as (
-            update blobs b set touched_at = $4::timestamptz from found f where b.digest = f.digest and not f.fresh and b.damaged_at is null returning b.digest)
-        insert into blob_links (repository, digest, at)
-        select $1::text, digest, $4::timestamptz from found where fresh union all select $1::text, digest, $4::timestamptz from touched
-        on conflict (repository, digest) do update set at = excluded.at";
-    let query = sqlx::query(sql).bind(name.as_str()).bind(digest.as_str()).bind(from.as_str()).bind(now).bind(now - fresh);
-    Ok(query.execute(pool).await?.rows_affected() > 0)
+pub async fn mount(pool: &PgPool, asked: &[Mount], now: OffsetDateTime, fresh: std::time::Duration) -> Result<Vec<(Mount, Mounted)>, sqlx::Error> {
+    let mut sources: Vec<(&str, &str, &str)> = Vec::with_capacity(asked.len() * 2);
+    for (name, digest, from) in asked {
+        sources.push((name.as_str(), digest.as_str(), name.as_str()));
+        sources.extend(from.as_ref().map(|from| (name.as_str(), digest.as_str(), from.as_str())));
+    }
+    let names: Vec<&str> = sources.iter().map(|s| s.0).collect();
+    let digests: Vec<&str> = sources.iter().map(|s| s.1).collect();
+    let from: Vec<&str> = sources.iter().map(|s| s.2).collect();
+    let query = sqlx::query_as(MOUNT).bind(&names).bind(&digests).bind(&from).bind(now).bind(now - fresh);
+    let found: Vec<(String, String, bool)> = query.fetch_all(pool).await?;
+    let small: HashMap<(&str, &str), bool> = found.iter().map(|(name, digest, small)| ((name.as_str(), digest.as_str()), *small)).collect();
+    let mounted = |one: &Mount| small.get(&(one.0.as_str(), one.1.as_str())).map(|small| (one.clone(), Mounted { small: *small, at: now }));
+    Ok(asked.iter().filter_map(mounted).collect())
 }
 
 /// Takes a mount back that was made at `at`, because the content is gone; what somebody has uploaded there since stays readable.

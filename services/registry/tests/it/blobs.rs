@@ -155,6 +155,31 @@ async fn a_blob_is_readable_only_where_it_was_put_and_mounting_needs_the_right_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mounts_that_share_a_statement_each_get_their_own_answer() {
+    let (stage, token) = begun().await;
+    let parse = |name: &str| gantry_registry::domain::name::RepositoryName::parse(name).unwrap();
+    let (here, other, third) = (parse(REPO), parse("acme/shop/other"), parse("acme/shop/third"));
+    let [one, two] = [stage.upload(REPO, &token, b"one").await, stage.upload(REPO, &token, b"two").await];
+    let nowhere = Digest::of(Algorithm::Sha256, b"nowhere");
+    let asked = [
+        (other.clone(), one.clone(), Some(here.clone())),
+        // The same from where it is not, and from nowhere in particular: it is there by the first.
+        (other.clone(), one.clone(), Some(third.clone())),
+        (here.clone(), one.clone(), None),
+        (other.clone(), two.clone(), Some(third.clone())),
+        (third.clone(), two.clone(), Some(here.clone())),
+        (third.clone(), nowhere, Some(here.clone())),
+    ];
+    let pool = &stage.host.db().pool;
+    let done = gantry_registry::store::content::mount(pool, &asked, stage.host.env.now(), std::time::Duration::ZERO).await.unwrap();
+    let done: Vec<_> = done.into_iter().map(|((name, digest, _), mounted)| (name.to_string(), digest, mounted.small)).collect();
+    let all = |name: &str, digest: &Digest| (name.to_owned(), digest.clone(), true);
+    assert_eq!(done, [all("acme/shop/other", &one), all("acme/shop/other", &one), all(REPO, &one), all("acme/shop/third", &two)]);
+    let links: i64 = sqlx::query_scalar("select count(*) from blob_links where repository <> $1").bind(REPO).fetch_one(pool).await.unwrap();
+    assert_eq!(links, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_can_be_cancelled_and_belongs_to_its_repository() {
     let (stage, token) = begun().await;
     let at = start(&stage, &token).await;

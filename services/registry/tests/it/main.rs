@@ -5,6 +5,7 @@
 
 mod access;
 mod bad_input;
+mod batches;
 mod blobs;
 mod cached;
 mod care;

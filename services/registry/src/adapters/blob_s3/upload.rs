@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::super::blob_fs::blocking;
 use super::super::blob_store::{Body, Chunk, Place, Staged, UploadError};
-use super::super::feed::{QUEUE, feed};
+use super::super::feed::{QUEUE, Room, feed};
 use super::super::upload_fs::Progress;
 use super::BlobS3;
 use super::fault::io as fault;
@@ -111,7 +111,7 @@ impl BlobS3 {
         let (verdict, told) = oneshot::channel();
         // A task of its own: what has come is kept also when the client is gone and this request with it.
         let writing = self.host.tracker.spawn(Writing::start(self.clone(), held).run(inbox, told));
-        let fed = feed(chunk, at, body, pieces).await;
+        let fed = feed(chunk, at, body, pieces, Room::default()).await;
         // A chunk that lied about its length is as if it never came; a broken one may be resumed.
         let _ = verdict.send(!matches!(fed, Err(UploadError::Length { .. } | UploadError::TooLarge(_))));
         let offset = writing.await.map_err(io::Error::other)?;

@@ -144,12 +144,19 @@ pub async fn authorize(app: &App, parts: &Parts, name: &RepositoryName, action: 
 /// Whether this caller may do `action` on `name`, by token and by present rights.
 pub async fn may(app: &App, who: &Who, name: &RepositoryName, action: Action) -> bool {
     match &who.access {
+        // The rights may still be on their way from identity, which issued this token a moment ago.
+        Some(token) if allows(&token.access, name, action) => app.caught_up(|| may_now(app, who, name, action).then_some(())).await.is_some(),
+        _ => may_now(app, who, name, action),
+    }
+}
+
+/// The same by the rights that have arrived.
+pub fn may_now(app: &App, who: &Who, name: &RepositoryName, action: Action) -> bool {
+    match &who.access {
         Some(token) if !allows(&token.access, name, action) => false,
         // A service's or robot's credential: identity wrote its rights into the token, and it is short-lived.
         Some(_) if !who.subject.is_empty() && !who.subject.starts_with("user:") => true,
-        // The rights may still be on their way from identity, which issued this token a moment ago.
-        Some(_) => app.caught_up(|| holds(app, &who.subject, name, action).then_some(())).await.is_some(),
-        None => holds(app, &who.subject, name, action),
+        Some(_) | None => holds(app, &who.subject, name, action),
     }
 }
 

@@ -58,10 +58,14 @@ async fn at_once(call: &Call<'_>, id: Uuid, digest: &Digest, body: Body) -> Resu
 
 /// Whether the blob is in the repository now, or was made so from one that the caller may read.
 async fn mounted(call: &Call<'_>, digest: &Digest, from: Option<RepositoryName>) -> Result<bool> {
-    if call.app.mount(&call.name, digest, &call.name).await? {
+    let at_once = from.as_ref().filter(|from| access::may_now(call.app, call.who, from, Action::Pull));
+    let tried = at_once.is_some();
+    if call.app.mount(&call.name, digest, at_once).await? {
         return Ok(true);
     }
     let from = match from {
+        Some(_) if tried => None,
+        // The right may be on its way.
         Some(from) => access::may(call.app, call.who, &from, Action::Pull).await.then_some(from),
         // distribution-spec, "Mounting a blob from another repository": without `from` the registry may find one itself.
         None if Params::of(&call.parts.uri).get("from").is_none() => {
@@ -70,7 +74,7 @@ async fn mounted(call: &Call<'_>, digest: &Digest, from: Option<RepositoryName>)
         None => None,
     };
     match from {
-        Some(from) => call.app.mount(&call.name, digest, &from).await,
+        Some(from) => call.app.mount(&call.name, digest, Some(&from)).await,
         None => Ok(false),
     }
 }

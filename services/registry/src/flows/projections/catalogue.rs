@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use gantry_contract::registry::RepositoryEvent as Event;
 use gantry_es::Recorded;
-use gantry_es_pg::Projection;
+use gantry_es_pg::{Projection, apply};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 
-use crate::domain::manifest::is_image_config;
+use crate::domain::manifest::{is_image_config, is_index};
 use crate::domain::search::{self, Kind};
+use crate::store::pushes::{self, Listed};
 
 pub struct Catalogue;
 
@@ -31,37 +32,28 @@ impl Projection for Catalogue {
         &["catalogue"]
     }
 
+    async fn apply_batch(&self, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
+        let mut run = Vec::new();
+        for recorded in events.iter().filter(|e| e.is::<Event>()) {
+            let event = recorded.decode::<Event>()?;
+            if matches!(event, Event::ManifestDeleted { .. }) {
+                pushes::list(tx, &std::mem::take(&mut run)).await?;
+                apply(self, tx, recorded).await?;
+            } else if let Some(one) = listed(recorded.position, event) {
+                run.push(one);
+            }
+        }
+        pushes::list(tx, &run).await
+    }
+
     async fn apply(&self, tx: &DatabaseTransaction, recorded: &Recorded) -> anyhow::Result<()> {
         if !recorded.is::<Event>() {
             return Ok(());
         }
         match recorded.decode::<Event>()? {
-            // What is about an image is found by that image.
-            Event::ManifestPushed { org, project, repository, digest, artifact_type, subject: None, manifests, media_type, platforms, annotations, .. } => {
-                let kind = if crate::domain::manifest::is_index(&media_type) || !manifests.is_empty() {
-                    Kind::Index
-                } else if artifact_type.as_deref().is_some_and(is_image_config) {
-                    Kind::Image
-                } else {
-                    Kind::Artifact
-                };
-                let terms = search::of_push(&platforms, &annotations);
-                let (words, details): (Vec<String>, Vec<String>) = terms.into_iter().map(|t| (t.term, t.detail)).unzip();
-                let sql = "with listed as (
-                        insert into catalogue (image, org, project, repository, digest, kind) values ($1, $2, $3, $4, $5, $6) on conflict do nothing)
-                    insert into image_terms (term, project, image, detail, source)
-                    select t, $3, $1, d, 0 from unnest($7::text[], $8::text[]) x(t, d) on conflict do nothing";
-                let values = [
-                    recorded.position.into(),
-                    org.0.into(),
-                    project.0.into(),
-                    repository.into(),
-                    digest.into(),
-                    kind.as_str().into(),
-                    words.into(),
-                    details.into(),
-                ];
-                tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+            event @ Event::ManifestPushed { .. } => {
+                let one = listed(recorded.position, event);
+                pushes::list(tx, one.as_slice()).await?;
             }
             Event::ManifestDeleted { repository, digest, .. } => {
                 let sql = "with gone as (delete from catalogue where repository = $1 and digest = $2 returning image),
@@ -73,4 +65,22 @@ impl Projection for Catalogue {
         }
         Ok(())
     }
+}
+
+/// Where a pushed image is found. What is about an image is found by that image.
+fn listed(position: i64, event: Event) -> Option<Listed> {
+    let Event::ManifestPushed { org, project, repository, digest, artifact_type, subject: None, manifests, media_type, platforms, annotations, .. } = event
+    else {
+        return None;
+    };
+    let kind = if is_index(&media_type) || !manifests.is_empty() {
+        Kind::Index
+    } else if artifact_type.as_deref().is_some_and(is_image_config) {
+        Kind::Image
+    } else {
+        Kind::Artifact
+    };
+    let terms = search::of_push(&platforms, &annotations);
+    let (words, details) = terms.into_iter().map(|t| (t.term, t.detail)).unzip();
+    Some(Listed { image: position, org: org.0, project: project.0, repository, digest, kind: kind.as_str(), words, details })
 }

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use gantry_contract::registry::RepositoryEvent as Event;
 use gantry_es::Recorded;
-use gantry_es_pg::Projection;
+use gantry_es_pg::{Projection, apply};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, Statement};
 use serde_json::json;
 
 use crate::app::cache::ManifestCache;
 use crate::store::entities::{blobs, manifest_blobs, manifests, repositories, tag_history, tags};
+use crate::store::pushes::{self, Move, Push, moment};
 
 pub struct Images(pub ManifestCache);
 
@@ -61,6 +62,26 @@ impl Projection for Images {
         &["repositories", "manifests", "manifest_blobs", "tags", "tag_history"]
     }
 
+    async fn apply_batch(&self, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
+        let mut run = Run::default();
+        for recorded in events {
+            if recorded.is::<Event>() {
+                let event = recorded.decode::<Event>()?;
+                let repository = repository_of(&event).to_owned();
+                match run.take(recorded, event)? {
+                    Taken::In => self.0.applied(recorded.position, Some(&repository)),
+                    Taken::Not => {
+                        run.write(tx).await?;
+                        apply(self, tx, recorded).await?;
+                    }
+                }
+            } else {
+                self.0.applied(recorded.position, None);
+            }
+        }
+        run.write(tx).await
+    }
+
     async fn apply(&self, tx: &DatabaseTransaction, recorded: &Recorded) -> anyhow::Result<()> {
         if !recorded.is::<Event>() {
             self.0.applied(recorded.position, None);
@@ -108,6 +129,74 @@ impl Projection for Images {
                 Ok(())
             }
         }
+    }
+}
+
+/// Pushes and moved tags in a row, which are written as one.
+#[derive(Default)]
+struct Run {
+    pushes: Vec<Push>,
+    moves: Vec<Move>,
+}
+
+enum Taken {
+    In,
+    /// It is of another kind, or needs what those before it leave.
+    Not,
+}
+
+impl Run {
+    fn take(&mut self, recorded: &Recorded, event: Event) -> anyhow::Result<Taken> {
+        match event {
+            Event::ManifestPushed {
+                org,
+                project,
+                repository,
+                digest,
+                media_type,
+                artifact_type,
+                subject,
+                size_bytes,
+                blobs,
+                missing,
+                manifests,
+                platforms,
+                annotations,
+            } if manifests.is_empty() => {
+                let total_bytes = signed(size_bytes + blobs.iter().map(|b| b.size_bytes).sum::<u64>());
+                let (blobs, sizes) = blobs.into_iter().map(|b| (b.digest, signed(b.size_bytes))).unzip();
+                self.pushes.push(Push {
+                    position: recorded.position,
+                    org: org.0,
+                    project: project.0,
+                    repository,
+                    digest,
+                    media_type,
+                    artifact_type,
+                    subject,
+                    size_bytes: signed(size_bytes),
+                    total_bytes,
+                    platforms,
+                    annotations,
+                    pushed_by: recorded.meta.actor.clone(),
+                    pushed_at: moment(recorded.at)?,
+                    blobs,
+                    sizes,
+                    missing,
+                });
+            }
+            Event::TagMoved { repository, tag, digest, from, .. } => {
+                let (by_whom, at) = (recorded.meta.actor.clone(), moment(recorded.at)?);
+                self.moves.push(Move { position: recorded.position, repository, tag, digest, previous: from, by_whom, at });
+            }
+            _ => return Ok(Taken::Not),
+        }
+        Ok(Taken::In)
+    }
+
+    async fn write(&mut self, tx: &DatabaseTransaction) -> anyhow::Result<()> {
+        let Self { pushes, moves } = std::mem::take(self);
+        if pushes.is_empty() && moves.is_empty() { Ok(()) } else { pushes::keep(tx, &pushes, &moves).await }
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use gantry_contract::registry::RepositoryEvent as Event;
 use gantry_es::Recorded;
-use gantry_es_pg::{Projection, Todo};
+use gantry_es_pg::{Projection, Todo, TodoNew};
 use sea_orm::DatabaseTransaction;
 
 use crate::domain::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
@@ -27,16 +27,34 @@ impl Projection for ScanQueue {
         &[]
     }
 
-    async fn apply(&self, tx: &DatabaseTransaction, recorded: &Recorded) -> anyhow::Result<()> {
-        if !recorded.is::<Event>() {
-            return Ok(());
+    async fn apply_batch(&self, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
+        let mut jobs = Vec::new();
+        for recorded in events {
+            if let Some(job) = job(recorded)? {
+                let trace = recorded.meta.trace.as_deref().and_then(|t| t.parse().ok());
+                jobs.push(TodoNew { key: job.key(), payload: serde_json::to_value(&job)?, trace });
+            }
         }
-        if let Event::ManifestPushed { org, project, repository, digest, media_type, .. } = recorded.decode::<Event>()?
-            && matches!(media_type.as_str(), OCI_MANIFEST | DOCKER_MANIFEST)
-        {
-            let job = Job { org, project, repository, digest };
+        Ok(Todo::enqueue_all(tx, TODO, jobs).await?)
+    }
+
+    async fn apply(&self, tx: &DatabaseTransaction, recorded: &Recorded) -> anyhow::Result<()> {
+        if let Some(job) = job(recorded)? {
             Todo::enqueue(tx, TODO, &job.key(), &serde_json::to_value(&job)?).await?;
         }
         Ok(())
     }
+}
+
+/// What an event makes necessary.
+fn job(recorded: &Recorded) -> anyhow::Result<Option<Job>> {
+    if !recorded.is::<Event>() {
+        return Ok(None);
+    }
+    Ok(match recorded.decode::<Event>()? {
+        Event::ManifestPushed { org, project, repository, digest, media_type, .. } if matches!(media_type.as_str(), OCI_MANIFEST | DOCKER_MANIFEST) => {
+            Some(Job { org, project, repository, digest })
+        }
+        _ => None,
+    })
 }

@@ -77,7 +77,7 @@ impl Writing {
             match tokio::time::timeout(HOLD_EVERY, inbox.recv()).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(batch)) => {
-                    for piece in batch {
+                    for piece in batch.pieces {
                         self.take(piece).await?;
                     }
                 }
