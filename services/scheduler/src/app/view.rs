@@ -5,7 +5,6 @@ mod on_clusters;
 mod registered;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use gantry_auth::SpaceRef;
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, Problem};

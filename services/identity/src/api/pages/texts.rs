@@ -123,8 +123,8 @@ const TEXTS: &[(&str, &str, &str)] = &[
 
 /// All texts by their keys, for templates. Made once: a page has use for a few dozen of some hundred.
 pub fn value(language: Language) -> Value {
-    static ENGLISH: LazyLock<Value> = LazyLock::new(|| Value::from_serialize(of(Language::English)));
-    static CHINESE: LazyLock<Value> = LazyLock::new(|| Value::from_serialize(of(Language::Chinese)));
+    static ENGLISH: LazyLock<Value> = LazyLock::new(|| Value::from_pairs(of(Language::English)));
+    static CHINESE: LazyLock<Value> = LazyLock::new(|| Value::from_pairs(of(Language::Chinese)));
     match language {
         Language::English => ENGLISH.clone(),
         Language::Chinese => CHINESE.clone(),
