@@ -1,7 +1,8 @@
 //! Exchanging an authorization code (RFC 6749 section 4.1.3 with PKCE).
 
-use gantry_kernel::{OffsetDateTime, UserId};
+use gantry_kernel::{OffsetDateTime, UserId, Uuid};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use time::Duration;
 
 use crate::app::App;
@@ -15,7 +16,6 @@ use crate::domain::pkce;
 use crate::error::{OAuthError, fault};
 use crate::store::codes::{self, Code, Taken};
 use crate::store::refresh::{self, Family};
-use crate::store::sessions;
 
 /// What a client shows for a code.
 #[derive(Clone, Copy)]
@@ -59,11 +59,14 @@ impl App {
         if !pkce::fits(&row.challenge, verifier) {
             return Err(OAuthError::invalid_grant("code_verifier does not fit"));
         }
-        if !sessions::is_alive(self.pool(), row.session_id, now).await.map_err(fault)? {
-            return Err(OAuthError::invalid_grant("the session has ended"));
-        }
+        let person = self.active_person(UserId(row.user_id)).await?;
         let family = self.family(client, &row, now);
-        let tokens = self.start_family(client, family, row.nonce.as_deref(), bound).await?;
+        let (family, refresh_token) = {
+            let mut connection = self.pool().acquire().await.map_err(fault)?;
+            self.begin_family(&mut connection, client, family, Some(row.session_id), bound.as_ref()).await?
+        };
+        let source = Source { cnf: bound, ..source_of(&family) };
+        let tokens = self.issue(client, &person, &source, row.nonce.as_deref(), refresh_token).await?;
         let (actor, object) = (subject(UserId(row.user_id)), format!("client:{}", client.id));
         self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "authorization_code", from: &origin.address }).await;
         Ok(tokens)
@@ -86,21 +89,29 @@ impl App {
         }
     }
 
-    /// Begins a family of tokens and issues the first ones.
-    pub(crate) async fn start_family(&self, client: &Client, family: Family, nonce: Option<&str>, bound: Option<Value>) -> Result<Tokens, OAuthError> {
+    /// Begins a family of tokens on the ground of a session, which must be alive; gives it with its first refresh token, if the client gets one.
+    ///
+    /// # Errors
+    /// `invalid_grant` when the session has ended, or the family has before it began.
+    pub(crate) async fn begin_family(
+        &self,
+        connection: &mut PgConnection,
+        client: &Client,
+        family: Family,
+        ground: Option<Uuid>,
+        bound: Option<&Value>,
+    ) -> Result<(Family, Option<String>), OAuthError> {
         // Nothing else protects the refresh token of a client without credentials (RFC 9449 section 5).
-        let cnf = bound.as_ref().filter(|_| client.is_public()).map(Value::to_string);
+        let cnf = bound.filter(|_| client.is_public()).map(Value::to_string);
         let family = Family { cnf, ..family };
-        let person = self.active_person(UserId(family.user_id)).await?;
         let refresh_token = client.may(Grant::RefreshToken).then(|| fresh(&self.host.env, "gr_"));
         let hash = refresh_token.as_deref().map(kept);
         let idle_until = self.now() + self.refresh_idle(client);
-        let begun = refresh::start(self.pool(), &family, hash.as_deref().map(|h| (h, idle_until)), true).await.map_err(fault)?;
+        let begun = refresh::start(connection, &family, ground, hash.as_deref().map(|h| (h, idle_until)), true).await.map_err(fault)?;
         if !begun {
-            return Err(OAuthError::invalid_grant("the code was used twice; what it gave is revoked"));
+            return Err(OAuthError::invalid_grant("the code was used twice or revoked, or the sign-in it came from has ended"));
         }
-        let source = Source { cnf: bound, ..source_of(&family) };
-        Ok(self.issue(client, &person, &source, nonce, refresh_token).await?)
+        Ok((family, refresh_token))
     }
 
     pub(crate) fn refresh_life(&self, client: &Client) -> Duration {
