@@ -12,6 +12,7 @@ use crate::app::context::Fact;
 use crate::app::people::{Person, subject};
 use crate::app::signin::Origin;
 use crate::domain::factor::Command;
+use crate::domain::policy::Way;
 use crate::domain::totp;
 use crate::error::{fault, refused, unsealed};
 use crate::store::factors;
@@ -86,7 +87,8 @@ impl App {
         let rows = factors::of_user(self.orm(), user).await.map_err(fault)?;
         let has = |kind: FactorKind| rows.iter().any(|r| r.kind == kind.as_str());
         // One that a policy does not admit would be asked for, and refused.
-        let certificate = self.config.certificates_url.is_some() && self.has_certificate(user).await? && self.policy_for(user).await?.allows_way("certificate");
+        let certificate =
+            self.config.certificates_url.is_some() && self.has_certificate(user).await? && self.policy_for(user).await?.allows_way(Way::Certificate);
         Ok(Choices { totp: has(FactorKind::Totp), passkey: has(FactorKind::Passkey), certificate })
     }
 

@@ -3,14 +3,14 @@
 use gantry_contract::policy::{SecondFactor, SecurityPolicy};
 use gantry_es::Meta;
 use gantry_es_pg::{Expect, Options};
-use gantry_kernel::{Kind, OrgId, Problem, UserId, Uuid};
+use gantry_kernel::{FieldFault, Kind, OrgId, Problem, UserId, Uuid};
 
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::people::subject;
 use crate::app::signin::Origin;
 use crate::domain::assurance::Level;
-use crate::domain::policy::{Change, Effective, faults};
+use crate::domain::policy::{Change, Effective, Way, faults, unknown_ways};
 use crate::error::{fault, refused};
 use crate::store::policies;
 
@@ -29,7 +29,8 @@ impl App {
     /// # Errors
     /// Every faulty field, a stale version, or a policy that would lock out who makes it.
     pub async fn change_policy(&self, org: Option<OrgId>, policy: SecurityPolicy, expect: Expect, meta: Meta) -> Result<(SecurityPolicy, i64), Problem> {
-        let wrong = faults(&policy);
+        let mut wrong = faults(&policy);
+        wrong.extend(self.unknown_ways(org, &policy).await?);
         if !wrong.is_empty() {
             return Err(Problem::invalid_fields(wrong));
         }
@@ -51,6 +52,18 @@ impl App {
         Ok((executed.state, executed.version))
     }
 
+    /// The ways to sign in of a new policy that there are not. What it says already it may go on to say, when an upstream was deleted since.
+    async fn unknown_ways(&self, org: Option<OrgId>, policy: &SecurityPolicy) -> Result<Vec<FieldFault>, Problem> {
+        if policy.sign_in_by.is_empty() {
+            return Ok(Vec::new());
+        }
+        let before = self.policy(org).await?.0.sign_in_by;
+        let all = self.all_upstreams().await?;
+        // Other organisations' upstreams are none of an organisation's business.
+        let usable = |name: &str| all.iter().any(|u| u.name == name && (org.is_none() || u.org.is_none() || u.org == org));
+        Ok(unknown_ways(&policy.sign_in_by, |name| usable(name) || before.iter().any(|kept| kept == name)))
+    }
+
     /// What holds for a person: the stricter of the platform's and of all their organisations' policies.
     ///
     /// # Errors
@@ -67,11 +80,11 @@ impl App {
         Ok(Effective::of([self.policy(None).await?.0]))
     }
 
-    /// Whether a person may sign in from there this way: `password`, `passkey`, or the name of an upstream.
+    /// Whether a person may sign in from there this way.
     ///
     /// # Errors
     /// Forbidden, saying which rule; on record.
-    pub async fn admit(&self, user: UserId, way: &str, origin: &Origin) -> Result<Effective, Problem> {
+    pub async fn admit(&self, user: UserId, way: Way<'_>, origin: &Origin) -> Result<Effective, Problem> {
         self.admit_step(user, Some(way), origin).await
     }
 
@@ -79,7 +92,7 @@ impl App {
     ///
     /// # Errors
     /// Forbidden, saying which rule; on record.
-    pub async fn admit_step(&self, user: UserId, way: Option<&str>, origin: &Origin) -> Result<Effective, Problem> {
+    pub async fn admit_step(&self, user: UserId, way: Option<Way<'_>>, origin: &Origin) -> Result<Effective, Problem> {
         let policy = self.policy_for(user).await?;
         let refusal = if !policy.allows_network(&origin.address) {
             "your organisation allows signing in from its own networks only"

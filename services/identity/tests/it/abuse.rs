@@ -161,7 +161,13 @@ async fn a_policy_shuts_out_foreign_networks_and_other_ways_to_sign_in() {
     };
     assert_eq!(from("203.0.113.9").await.unwrap().status(), 403);
     assert_eq!(from("127.0.0.1").await.unwrap().status(), 201);
-    assert_eq!(put(json!({ "sign_in_by": ["corp"] })).await.0, 200);
+    let (status, refused) = put(json!({ "sign_in_by": ["password", "corp"] })).await;
+    assert_eq!(
+        (status, refused["errors"][0]["field"].as_str()),
+        (400, Some("sign_in_by[1]")),
+        "whoever made an upstream of that name would come in: {refused}"
+    );
+    assert_eq!(put(json!({ "sign_in_by": ["passkey"] })).await.0, 200);
     assert_eq!(from("127.0.0.1").await.unwrap().status(), 403, "passwords are not among the ways");
 }
 
