@@ -142,7 +142,7 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         keys: SigningKeys::new(pool.clone(), keyring.clone(), env.clone(), policy),
         hasher: Hasher::new(if config.hashes_at_once == 0 { cores } else { config.hashes_at_once })?,
         attempts: Attempts::new(Some(host.redis.clone()), &format!("{}:identity", host.platform.prefix), env.clone(), limits),
-        upstreams: app::upstreams::Upstreams::new(host.log()),
+        upstreams: app::upstreams::Upstreams::new(host.log(), host.platform.database_connections),
         clients: Clients::new(&config, &Url::parse(&host.platform.public_url)?, pool.clone())?,
         replay: Replay::new(host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
         lists: adapters::revocation::RevocationLists::new(&authorities, config.outside_private)?,
