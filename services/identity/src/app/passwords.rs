@@ -62,7 +62,7 @@ impl Hasher {
     /// 429 when too many wait.
     pub async fn hash(&self, password: &Secret) -> Result<String, Problem> {
         let password = password.clone();
-        self.run(move |_| argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string()))
+        self.run(self.place()?, move |_| argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string()))
             .await?
             .map_err(|e| Problem::internal(std::io::Error::other(e.to_string())))
     }
@@ -72,15 +72,31 @@ impl Hasher {
     /// # Errors
     /// 429 when too many wait.
     pub async fn verify(&self, password: &Secret, phc: Option<&str>) -> Result<bool, Problem> {
+        self.verify_at(self.place()?, password, phc).await
+    }
+
+    /// A place in the queue before anything else is done for a sign-in: who is told to come back has not tried, and has spent nothing.
+    ///
+    /// # Errors
+    /// 429 when too many wait.
+    pub fn place(&self) -> Result<Place, Problem> {
+        Place::take(&self.waiting, self.most_waiting)
+    }
+
+    /// As [`Hasher::verify`], at a place that was taken before.
+    ///
+    /// # Errors
+    /// When the hash cannot be computed.
+    pub async fn verify_at(&self, place: Place, password: &Secret, phc: Option<&str>) -> Result<bool, Problem> {
         let known = phc.is_some();
         let phc = phc.map_or_else(|| self.dummy.to_string(), str::to_owned);
         let password = password.clone();
-        let fits = self.run(move |memory| Known::parse(&phc).is_ok_and(|known| known.fits(password.expose().as_bytes(), memory))).await?;
+        let fits = self.run(place, move |memory| Known::parse(&phc).is_ok_and(|known| known.fits(password.expose().as_bytes(), memory))).await?;
         Ok(fits && known)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T, Problem> {
-        let _place = Place::take(&self.waiting, self.most_waiting)?;
+    /// `_place` is held until the work is done.
+    async fn run<T: Send + 'static>(&self, _place: Place, work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T, Problem> {
         let permit = self.running.clone().acquire_owned().await.map_err(Problem::internal)?;
         // The permit goes along: a caller that gives up does not let another hash start before this one ends.
         let (waiting, kept) = (self.waiting.clone(), self.memory.clone());
@@ -103,7 +119,7 @@ impl Hasher {
 }
 
 /// A place in the queue, given back on drop.
-struct Place(Arc<AtomicUsize>);
+pub struct Place(Arc<AtomicUsize>);
 
 impl Place {
     fn take(waiting: &Arc<AtomicUsize>, most: usize) -> Result<Self, Problem> {
@@ -172,5 +188,15 @@ mod tests {
         let refused = hasher.verify(&Secret::new("x"), None).await.unwrap_err();
         assert_eq!(refused.kind, Kind::TooMany);
         assert!(refused.retry_after.is_some());
+        assert!(hasher.place().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_place_taken_before_is_the_only_one_that_a_sign_in_needs() {
+        let hasher = Hasher::new(1).unwrap();
+        let mut places: Vec<_> = std::iter::from_fn(|| hasher.place().ok()).collect();
+        assert_eq!(places.len(), WAITING_EACH);
+        assert!(!hasher.verify_at(places.pop().unwrap(), &Secret::new("x"), None).await.unwrap());
+        assert!(hasher.place().is_ok(), "and it is given back");
     }
 }

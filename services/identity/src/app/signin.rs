@@ -6,7 +6,7 @@ use time::Duration;
 
 use crate::app::App;
 use crate::app::context::Fact;
-use crate::app::passwords::is_outdated;
+use crate::app::passwords::{Place, is_outdated};
 use crate::app::people::{Person, subject};
 use crate::app::policies::least_level;
 use crate::app::secrets::{fresh, kept};
@@ -38,6 +38,14 @@ impl App {
     /// # Errors
     /// Unauthenticated, whatever the reason; 429 after too many failures or when too many sign in at once.
     pub async fn verify_password(&self, name: &str, password: &Secret, origin: &Origin) -> Result<Person, Problem> {
+        self.verify_password_at(self.hasher.place()?, name, password, origin).await
+    }
+
+    /// As [`App::verify_password`], at a place in the queue that was taken before.
+    ///
+    /// # Errors
+    /// The same, but not for too many at once.
+    pub async fn verify_password_at(&self, place: Place, name: &str, password: &Secret, origin: &Origin) -> Result<Person, Problem> {
         let key = self.lookup.hash(name);
         let found = directory::user_by_key(self.orm(), &key).await.map_err(fault)?;
         let known = match (&found, &origin.device) {
@@ -51,7 +59,7 @@ impl App {
             None => None,
         };
         let too_long = password.expose().len() > 4 * MAX_LENGTH;
-        let fits = self.hasher.verify(if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
+        let fits = self.hasher.verify_at(place, if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
         if !fits && let Some((person, directory)) = self.directory_password(name, password, found.as_ref(), &origin.address).await? {
             self.attempts.succeeded(&key, &origin.address).await;
             self.admit(person.id, Way::Directory(&directory), origin).await?;

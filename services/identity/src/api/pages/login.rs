@@ -30,15 +30,26 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         return again(jar, StatusCode::BAD_REQUEST, "expired_form", None).await;
     }
     let typed = name.unwrap_or_default();
+    let text = |field: &str| form.get(field).unwrap_or_default();
+    // Before the captcha, which counts once: whoever is told to come back has not used theirs up.
+    let place = match app.hasher.place() {
+        Ok(place) => place,
+        Err(problem) => {
+            let captcha = app.captcha_again(text("captcha"), text("digits")).await;
+            let mut response = again(jar, problem.kind.status(), "busy", captcha).await;
+            super::retry_after(&mut response, &problem);
+            response.extensions_mut().insert(problem);
+            return response;
+        }
+    };
     if app.wants_captcha(typed, &origin.address).await {
-        let text = |field: &str| form.get(field).unwrap_or_default();
         if !app.captcha_fits(text("captcha"), text("work"), text("digits")).await {
             let captcha = app.new_captcha().await.ok();
             return again(jar, StatusCode::FORBIDDEN, "captcha_needed", captcha).await;
         }
     }
     let password = Secret::new(form.get("password").unwrap_or_default());
-    let person = match app.verify_password(name.unwrap_or_default(), &password, &origin).await {
+    let person = match app.verify_password_at(place, typed, &password, &origin).await {
         Ok(person) => person,
         Err(problem) => {
             let (status, error) = explain(&problem);
@@ -55,7 +66,6 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
 fn explain(problem: &Problem) -> (StatusCode, &'static str) {
     match (problem.kind, problem.code) {
         (Kind::Unauthenticated, _) => (StatusCode::UNAUTHORIZED, "wrong_password"),
-        (Kind::TooMany, "identity.busy") => (StatusCode::TOO_MANY_REQUESTS, "busy"),
         (Kind::TooMany, _) => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
         (Kind::Unavailable, "identity.directory_unavailable") => (StatusCode::SERVICE_UNAVAILABLE, "directory_down"),
         (Kind::Conflict, "identity.link_needed") => (StatusCode::CONFLICT, "link_needed"),
@@ -80,7 +90,7 @@ pub(super) async fn page(
     let to = safe_continue(to);
     let origins = client_origins(app, to).await;
     let open = app.config.registration == Registration::Open;
-    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, ways => ways_of(app), certificate => app.config.certificates_url.is_some(), captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture }) };
+    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, ways => ways_of(app), certificate => app.config.certificates_url.is_some(), captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture, typed => c.typed }) };
     (jar, render_scripted(app, language, status, "login.html", values, &origins)).into_response()
 }
 
