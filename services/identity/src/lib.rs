@@ -84,6 +84,7 @@ impl Service for Identity {
         }
         host.tracker.spawn(flows::revocation::run(app.clone()));
         host.tracker.spawn(flows::sweep::run(app.clone()));
+        host.tracker.spawn(flows::session_ends::run(app.clone()));
         app.refresh_ways().await?;
         host.tracker.spawn(flows::sync::run(app.clone()));
         let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
