@@ -342,3 +342,41 @@ async fn provisioning_puts_nobody_into_a_team_with_rights_beyond_the_organisatio
     assert_eq!(scim.send(Method::PUT, &one, Some(json!({ "displayName": "Ops" })), None).await.0, 200);
     assert_eq!(scim.patch(&two, json!([{ "op": "add", "path": "members", "value": [{ "value": me }] }])).await.0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_takes_no_account_over_that_has_rights_elsewhere() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let admin = suite.admin().await;
+    assert_eq!(suite.post(&admin, "/api/v1/orgs", json!({ "name": "other" })).await.0, 201);
+    let scim = Directory::of(&suite, &ada, "acme").await;
+    let mut made = Vec::new();
+    for name in ["grace", "linus", "hopper"] {
+        let (status, user) = scim.post("acme/Users", person(name, name)).await;
+        assert_eq!(status, 201, "{user}");
+        made.push(format!("acme/Users/{}", user["id"].as_str().unwrap()));
+    }
+    let set = async |one: &str, path: &str, value: Value| scim.patch(one, json!([{ "op": "replace", "path": path, "value": value }])).await.0;
+    let password = "Quartz-lantern_57 meadow";
+    for one in &made {
+        assert_eq!(set(one, "password", json!(password)).await, 200);
+    }
+    // One gets a role at the platform, one a seat in another organisation.
+    assert_eq!(suite.post(&admin, "/api/v1/bindings", json!({ "subject": "grace", "role": "viewer" })).await.0, 201);
+    assert_eq!(suite.put(&admin, "/api/v1/orgs/other/members/linus", json!({})).await, 204);
+    for (one, status) in made.iter().zip([403, 403, 200]) {
+        assert_eq!(set(one, "password", json!("Granite-whistle_82 harbour")).await, status, "{one}");
+        assert_eq!(set(one, "emails", json!([{ "value": format!("{}@corp.example", one.rsplit('/').next().unwrap()), "primary": true }])).await, status);
+        assert_eq!(set(one, "displayName", json!("X")).await, 200);
+    }
+    // Who was suspended by the platform stays so.
+    assert_eq!(suite.patch(&admin, "/api/v1/users/hopper", json!({ "suspended": true, "reason": "stolen" })).await.0, 200);
+    assert_eq!(set(&made[2], "active", json!(true)).await, 403);
+    assert_eq!(suite.get(&admin, "/api/v1/users/hopper").await.1["state"], "suspended");
+    // What is more than this organisation's is not erased with it.
+    for one in &made {
+        assert_eq!(scim.send(Method::DELETE, one, None, None).await.0, 204);
+    }
+    let left = async |name: &str| suite.get(&admin, &format!("/api/v1/users/{name}")).await.0;
+    assert_eq!((left("grace").await, left("linus").await, left("hopper").await), (200, 200, 404));
+}
