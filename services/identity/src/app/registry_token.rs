@@ -190,7 +190,8 @@ impl App {
             claims: "{}".into(),
             cnf: None,
         };
-        refresh::start(self.pool(), &family, Some((&kept(&token), expires_at)), false).await.map_err(fault)?;
+        let mut connection = self.pool().acquire().await.map_err(fault)?;
+        refresh::start(&mut connection, &family, None, Some((&kept(&token), expires_at)), false).await.map_err(fault)?;
         Ok(token)
     }
 

@@ -13,7 +13,7 @@ use crate::app::secrets::{fresh, kept};
 use crate::app::steps::Evidence;
 use crate::domain::assurance::{Level, level};
 use crate::domain::password::MAX_LENGTH;
-use crate::domain::policy::Effective;
+use crate::domain::policy::{Effective, Way};
 use crate::domain::token_scope;
 use crate::domain::user::Command;
 use crate::error::{fault, refused, unsealed};
@@ -64,7 +64,7 @@ impl App {
         let fits = self.hasher.verify_at(place, if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
         if !fits && let Some((person, directory)) = self.directory_password(name, password, found.as_ref(), &origin.address).await? {
             self.attempts.succeeded(&key, &origin.address).await;
-            let rules = self.admit(person.id, &directory, origin).await?;
+            let rules = self.admit(person.id, Way::Directory(&directory), origin).await?;
             return Ok((person, rules));
         }
         let reason = match &found {
@@ -74,7 +74,7 @@ impl App {
             Some(row) => {
                 self.attempts.succeeded(&key, &origin.address).await;
                 let person = self.open(row.clone()).await?;
-                let rules = self.admit(person.id, "password", origin).await?;
+                let rules = self.admit(person.id, Way::Password, origin).await?;
                 if hash.as_deref().is_some_and(is_outdated) {
                     self.upgrade_hash(&person, password).await;
                 }

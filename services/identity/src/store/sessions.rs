@@ -2,6 +2,7 @@
 
 use gantry_kernel::{OffsetDateTime, UserId, Uuid};
 use sqlx::{FromRow, PgPool, Row};
+use time::Duration;
 
 use crate::store::directory::{ALONG, user_along};
 use crate::store::entities::user;
@@ -92,7 +93,7 @@ pub async fn strengthen(pool: &PgPool, user: UserId, id: Uuid, amr: &str, secret
 }
 
 /// When a session was used last is known to so much: who has just read it need not write.
-pub const SEEN_EVERY: time::Duration = time::Duration::minutes(1);
+pub const SEEN_EVERY: Duration = Duration::minutes(1);
 
 /// At most once a minute, so that reading stays cheap.
 pub async fn seen(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<(), sqlx::Error> {
@@ -148,6 +149,23 @@ pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str,
         .execute(&mut *tx)
         .await?;
     tx.commit().await
+}
+
+/// Sessions with their people whose time is over by the policy of the platform or of an organisation: so many hours after the sign-in, or
+/// not used for so long. What a refresh token gave is used until it has run out, after `lasting`. Those that ran out by themselves more than
+/// a day ago are not looked at.
+pub async fn overdue(pool: &PgPool, lasting: Duration, now: OffsetDateTime, limit: i64) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    let sql = "with limits as materialized (
+            select org, (policy::jsonb ->> 'session_hours')::int * interval '1 hour' as whole, (policy::jsonb ->> 'session_idle_minutes')::int * interval '1 minute' as idle
+            from security_policies where policy like '%\"session_%')
+         select s.id, s.user_id from sessions s where s.ended_at is null and s.expires_at > $1 - interval '1 day' and exists (
+            select from limits l where (l.org = $2 or exists (select from members m where m.org = l.org and m.user_id = s.user_id))
+              and (s.created_at < $1 - l.whole
+                   or (s.last_seen_at < $1 - l.idle and not exists (
+                       select from families f left join refresh_tokens t on t.family = f.id
+                       where f.session_id = s.id and greatest(f.created_at, t.used_at) > $1 - l.idle - $3 * interval '1 second'))))
+         limit $4";
+    sqlx::query_as(sql).bind(now).bind(Uuid::nil()).bind(lasting.as_seconds_f64()).bind(limit).fetch_all(pool).await
 }
 
 /// The clients that a session was used for.
