@@ -90,6 +90,7 @@ impl App {
             ended_at: None,
             claims: row.claims.clone(),
             cnf: None,
+            offline: client.goes_on_alone(&row.scope),
         }
     }
 

@@ -127,6 +127,7 @@ impl App {
         let (Some(user_id), Some(auth_time)) = (device.user_id, device.auth_time) else {
             return Err(OAuthError::invalid_grant("nobody approved"));
         };
+        let offline = client.goes_on_alone(&device.scope);
         let family = Family {
             id: self.host.env.uuid(),
             client_id: client.id.clone(),
@@ -141,6 +142,7 @@ impl App {
             ended_at: None,
             claims: "{}".into(),
             cnf: None,
+            offline,
         };
         // While the row is held: whoever disconnects the client meanwhile finds the device, or the family. The session in which the person
         // approved must stand until now for the command line, too: with it goes what was approved when all sign-ins are ended.

@@ -13,7 +13,8 @@ use crate::app::context::Fact;
 use crate::app::people::subject;
 use crate::domain::signing::Algorithm;
 use crate::error::fault;
-use crate::store::{refresh, sessions};
+use crate::store::refresh;
+use crate::store::sessions::{self, Along};
 
 const WORK: &str = "backchannel-logout";
 /// Then the client's own tokens have long expired.
@@ -67,22 +68,25 @@ impl App {
 }
 
 impl App {
+    /// Who works with a token is not cut off: until it runs out it uses the session it came from.
+    pub(super) fn token_lasts(&self) -> Duration {
+        Duration::seconds(self.config.access_token_seconds.into())
+    }
+
     /// Ends the sessions whose time is over by a policy.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn end_overdue_sessions(&self) -> Result<(), Problem> {
-        // Who works with a token is not cut off: that uses the session, too.
-        let lasting = Duration::seconds(self.config.access_token_seconds.into());
         loop {
-            let over = sessions::overdue(self.pool(), lasting, self.now(), AT_ONCE).await.map_err(fault)?;
+            let over = sessions::overdue(self.pool(), self.token_lasts(), self.now(), AT_ONCE).await.map_err(fault)?;
             for (id, user) in &over {
                 if self.host.cancel.is_cancelled() {
                     return Ok(());
                 }
                 // Not `end_session`: it may have run out by itself, and what came from it goes on.
                 self.announce_end(&[*id]).await?;
-                if sessions::end(self.pool(), UserId(*user), *id, self.now()).await.map_err(fault)? {
+                if sessions::end(self.pool(), UserId(*user), *id, Along::Online, self.now()).await.map_err(fault)? {
                     let (object, reason) = (format!("session:{id}"), "its time is over by the security policy");
                     self.record(Fact { actor: "system", action: "session.ended", object: &object, result: "ok", reason, from: "" }).await;
                 }

@@ -189,6 +189,7 @@ impl App {
             ended_at: None,
             claims: "{}".into(),
             cnf: None,
+            offline: true,
         };
         let mut connection = self.pool().acquire().await.map_err(fault)?;
         refresh::start(&mut connection, &family, None, Some((&kept(&token), expires_at)), false).await.map_err(fault)?;

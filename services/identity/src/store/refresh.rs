@@ -5,6 +5,8 @@ use sqlx::{FromRow, PgConnection, PgPool, Row};
 
 use crate::domain::refresh::Shown;
 
+pub const OFFLINE: &str = "alter table families add column offline boolean not null default false;";
+
 #[derive(Clone, Debug)]
 pub struct Family {
     pub id: Uuid,
@@ -21,11 +23,14 @@ pub struct Family {
     pub claims: String,
     /// The key its tokens are bound to, as a `cnf` claim in JSON.
     pub cnf: Option<String>,
+    /// It is for when the person is away, and goes on when the session ends.
+    pub offline: bool,
 }
 
-crate::store::row!(Family { id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, ended_at, claims, cnf });
+crate::store::row!(Family { id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, ended_at, claims, cnf, offline });
 
-const FAMILY: &str = "f.id, f.client_id, f.user_id, f.session_id, f.scope, f.auth_time, f.amr, f.created_at, f.expires_at, f.ended_at, f.claims, f.cnf";
+const FAMILY: &str =
+    "f.id, f.client_id, f.user_id, f.session_id, f.scope, f.auth_time, f.amr, f.created_at, f.expires_at, f.ended_at, f.claims, f.cnf, f.offline";
 
 /// Starts a family, with its first token if it has one, in one statement. `ground`: the session that gave the code or the word for it;
 /// it must be alive, and stays so until this is written, so that whoever ends it ends the family, too. `joins`: its client has part in
@@ -40,8 +45,8 @@ pub async fn start(
     let begun: Option<i32> = sqlx::query_scalar(
         "with ground as (select id from sessions where id = $15 and ended_at is null and expires_at > $8 for share),
          begun as (
-            insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, claims, cnf)
-            select $1::uuid, $2::text, $3::uuid, $4::uuid, $5::text, $6::timestamptz, $7::text, $8::timestamptz, $9::timestamptz, $10::text, $11::text
+            insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, claims, cnf, offline)
+            select $1::uuid, $2::text, $3::uuid, $4::uuid, $5::text, $6::timestamptz, $7::text, $8::timestamptz, $9::timestamptz, $10::text, $11::text, $16::boolean
             where $15::uuid is null or exists (select from ground) on conflict (id) do nothing returning id, session_id, client_id),
          token as (
             insert into refresh_tokens (hash, family, expires_at) select $12, id, $13 from begun where $12::bytea is not null on conflict do nothing),
@@ -65,6 +70,7 @@ pub async fn start(
     .bind(token.map(|(_, expires_at)| expires_at))
     .bind(joins)
     .bind(ground)
+    .bind(family.offline)
     .fetch_optional(connection)
     .await?;
     Ok(begun.is_some())

@@ -113,8 +113,17 @@ pub async fn living(pool: &PgPool, user: UserId, keep: Option<Uuid>, now: Offset
     sqlx::query_scalar(sql).bind(user.0).bind(now).bind(keep).fetch_all(pool).await
 }
 
-/// Ends one session of a person, with the refresh tokens that came from it. Whether there was one.
-pub async fn end(pool: &PgPool, user: UserId, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+/// What goes with a session that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// The refresh tokens that came from it but those for when the person is away: it is over.
+    Online,
+    /// All of them: what was proved when it was opened counts for nothing any more.
+    Everything,
+}
+
+/// Ends one session of a person, with the refresh tokens that came from it. Whether there was anything to end.
+pub async fn end(pool: &PgPool, user: UserId, id: Uuid, along: Along, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
     let mut tx = pool.begin().await?;
     let ended = sqlx::query("update sessions set ended_at = $3 where id = $2 and user_id = $1 and ended_at is null")
         .bind(user.0)
@@ -122,17 +131,14 @@ pub async fn end(pool: &PgPool, user: UserId, id: Uuid, now: OffsetDateTime) -> 
         .bind(now)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("update families set ended_at = $3, end_reason = 'session ended' where session_id = $2 and user_id = $1 and ended_at is null")
-        .bind(user.0)
-        .bind(id)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
+    let families = "update families set ended_at = $3, end_reason = 'session ended'
+                    where session_id = $2 and user_id = $1 and ended_at is null and (not offline or $4)";
+    let came = sqlx::query(families).bind(user.0).bind(id).bind(now).bind(along == Along::Everything).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(ended.rows_affected() > 0)
+    Ok(ended.rows_affected() + came.rows_affected() > 0)
 }
 
-/// Ends everything of a person but the session `keep`.
+/// Ends everything of a person but the session `keep` and what came from it.
 pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     let mut tx = pool.begin().await?;
     sqlx::query("update sessions set ended_at = $2 where user_id = $1 and ended_at is null and id is distinct from $3")
@@ -152,8 +158,8 @@ pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str,
 }
 
 /// Sessions with their people whose time is over by the policy of the platform or of an organisation: so many hours after the sign-in, or
-/// not used for so long. What a refresh token gave is used until it has run out, after `lasting`. Those that ran out by themselves more than
-/// a day ago are not looked at.
+/// not used for so long. What a refresh token gave is used until it has run out, after `lasting`; what is for when the person is away does not
+/// use the session. Those that ran out by themselves more than a day ago are not looked at.
 pub async fn overdue(pool: &PgPool, lasting: Duration, now: OffsetDateTime, limit: i64) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
     let sql = "with limits as materialized (
             select org, (policy::jsonb ->> 'session_hours')::int * interval '1 hour' as whole, (policy::jsonb ->> 'session_idle_minutes')::int * interval '1 minute' as idle
@@ -163,9 +169,16 @@ pub async fn overdue(pool: &PgPool, lasting: Duration, now: OffsetDateTime, limi
               and (s.created_at < $1 - l.whole
                    or (s.last_seen_at < $1 - l.idle and not exists (
                        select from families f left join refresh_tokens t on t.family = f.id
-                       where f.session_id = s.id and greatest(f.created_at, t.used_at) > $1 - l.idle - $3 * interval '1 second'))))
+                       where f.session_id = s.id and not f.offline and greatest(f.created_at, t.used_at) > $1 - l.idle - $3 * interval '1 second'))))
          limit $4";
     sqlx::query_as(sql).bind(now).bind(Uuid::nil()).bind(lasting.as_seconds_f64()).bind(limit).fetch_all(pool).await
+}
+
+/// Whether tokens that came from a session were given since then, as [`overdue`] asks.
+pub async fn worked_since(pool: &PgPool, id: Uuid, since: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let sql = "select exists (select from families f left join refresh_tokens t on t.family = f.id
+               where f.session_id = $1 and not f.offline and greatest(f.created_at, t.used_at) > $2)";
+    sqlx::query_scalar(sql).bind(id).bind(since).fetch_one(pool).await
 }
 
 /// The clients that a session was used for.

@@ -138,7 +138,7 @@ async fn a_client_hears_of_a_sign_out_even_when_it_was_away() {
         suite.client(&admin, json!({ "backchannel_logout_uri": format!("https://{address}/logout"), "backchannel_logout_session_required": true })).await;
     let mut browser = suite.signed_in("ada").await;
     let pkce = Pkce::new("b");
-    let code = browser.get(&ask(&id, &pkce, &[])).await.code();
+    let code = browser.get(&ask(&id, &pkce, &[("scope", "openid profile")])).await.code();
     let (_, tokens) = suite.form("/oauth2/token", &exchange(&id, &secret, &code, &pkce)).await;
     let id_token = claims(tokens["id_token"].as_str().unwrap());
 
@@ -217,7 +217,7 @@ async fn a_session_whose_time_is_over_ends_and_is_told_though_its_browser_never_
     let (id, secret) = suite.client(&admin, json!({ "backchannel_logout_uri": format!("https://{address}/logout") })).await;
     let join = async || {
         let pkce = Pkce::new("o");
-        let code = suite.signed_in("ada").await.get(&ask(&id, &pkce, &[])).await.code();
+        let code = suite.signed_in("ada").await.get(&ask(&id, &pkce, &[("scope", "openid profile")])).await.code();
         let (_, tokens) = suite.form("/oauth2/token", &exchange(&id, &secret, &code, &pkce)).await;
         let session = claims(tokens["id_token"].as_str().unwrap())["sid"].as_str().unwrap().to_owned();
         (session, tokens["refresh_token"].as_str().unwrap().to_owned())
