@@ -65,6 +65,24 @@ impl App {
         self.end_sessions(user, None, why).await?;
         refresh::end_all_of(self.pool(), user, why, self.now()).await.map_err(fault)
     }
+
+    /// Ends all sign-ins, or with `keep` all sessions but that one, because the account changed at this position of the log: at once, and
+    /// again when the read model has heard of it, for whoever came in meanwhile by what was there before.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(super) async fn end_sign_ins_by(&self, user: UserId, keep: Option<Uuid>, why: &str, position: i64) -> Result<(), Problem> {
+        for heard in [false, true] {
+            if heard {
+                self.settled(position).await;
+            }
+            match keep {
+                Some(_) => self.end_sessions(user, keep, why).await?,
+                None => self.end_sign_ins(user, why).await?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl App {

@@ -3,7 +3,7 @@
 use gantry_contract::policy::{SecondFactor, SecurityPolicy};
 use gantry_es::Meta;
 use gantry_es_pg::{Expect, Options};
-use gantry_kernel::{FieldFault, Kind, OrgId, Problem, UserId, Uuid};
+use gantry_kernel::{FieldFault, Kind, OffsetDateTime, OrgId, Problem, UserId, Uuid};
 
 use crate::app::App;
 use crate::app::context::Fact;
@@ -20,6 +20,16 @@ pub struct Rules {
     pub policy: Effective,
     /// Of the person's second factors.
     pub kinds: Vec<String>,
+    /// When all sign-ins of the person were ended last, if that was lately.
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+impl Rules {
+    /// Whether what was proved since `begun` counts for nothing: all sign-ins were ended meanwhile, maybe because of the password that was
+    /// shown.
+    pub fn ended_since(&self, begun: OffsetDateTime) -> bool {
+        self.ended_at.is_some_and(|at| at > begun)
+    }
 }
 
 impl App {
@@ -80,13 +90,13 @@ impl App {
         effective(&policies::for_user(self.pool(), user.0).await.map_err(fault)?)
     }
 
-    /// The same with the kinds of second factors there are.
+    /// The same with what else a sign-in looks at.
     ///
     /// # Errors
     /// When they cannot be read.
     pub async fn rules_for(&self, user: UserId) -> Result<Rules, Problem> {
-        let (policies, kinds) = policies::with_factors(self.pool(), user.0).await.map_err(fault)?;
-        Ok(Rules { policy: effective(&policies)?, kinds })
+        let (policies, kinds, ended_at) = policies::with_factors(self.pool(), user.0).await.map_err(fault)?;
+        Ok(Rules { policy: effective(&policies)?, kinds, ended_at })
     }
 
     /// # Errors

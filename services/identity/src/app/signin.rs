@@ -48,6 +48,7 @@ impl App {
     /// # Errors
     /// As [`App::verify_password`].
     pub async fn prove_password(&self, place: Place, name: &str, password: &Secret, origin: &Origin) -> Result<(Person, Rules), Problem> {
+        let begun = self.now();
         let key = self.lookup.hash(name);
         let found = directory::user_by_key(self.orm(), &key).await.map_err(fault)?;
         let known = match (&found, &origin.device) {
@@ -65,7 +66,7 @@ impl App {
         if !fits && let Some((person, directory)) = self.directory_password(name, password, found.as_ref(), &origin.address).await? {
             self.attempts.succeeded(&key, &origin.address).await;
             let rules = self.admit(person.id, Way::Directory(&directory), origin).await?;
-            return Ok((person, rules));
+            return if rules.ended_since(begun) { Err(Problem::unauthenticated(WRONG)) } else { Ok((person, rules)) };
         }
         let reason = match &found {
             None => "no such account",
@@ -75,10 +76,13 @@ impl App {
                 self.attempts.succeeded(&key, &origin.address).await;
                 let person = self.open(row.clone()).await?;
                 let rules = self.admit(person.id, Way::Password, origin).await?;
-                if hash.as_deref().is_some_and(is_outdated) {
-                    self.upgrade_hash(&person, password).await;
+                if !rules.ended_since(begun) {
+                    if hash.as_deref().is_some_and(is_outdated) {
+                        self.upgrade_hash(&person, password).await;
+                    }
+                    return Ok((person, rules));
                 }
-                return Ok((person, rules));
+                "all sign-ins were ended meanwhile"
             }
         };
         let object = found.map_or_else(|| "user:unknown".to_owned(), |row| subject(UserId(row.id)));

@@ -7,6 +7,10 @@ use time::Duration;
 use crate::store::directory::{ALONG, user_along};
 use crate::store::entities::user;
 
+/// When all sign-ins of somebody were ended last.
+pub const ENDED: &str = "create table sign_ins_ended (user_id uuid primary key, at timestamptz not null);
+    create index sign_ins_ended_at on sign_ins_ended (at);";
+
 #[derive(Clone, Debug)]
 pub struct Session {
     pub id: Uuid,
@@ -138,9 +142,11 @@ pub async fn end(pool: &PgPool, user: UserId, id: Uuid, along: Along, now: Offse
     Ok(ended.rows_affected() + came.rows_affected() > 0)
 }
 
-/// Ends everything of a person but the session `keep` and what came from it.
+/// Ends everything of a person but the session `keep` and what came from it, also the sign-ins that are under way.
 pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     let mut tx = pool.begin().await?;
+    let mark = "insert into sign_ins_ended (user_id, at) values ($1, $2) on conflict (user_id) do update set at = greatest(sign_ins_ended.at, excluded.at)";
+    sqlx::query(mark).bind(user.0).bind(now).execute(&mut *tx).await?;
     sqlx::query("update sessions set ended_at = $2 where user_id = $1 and ended_at is null and id is distinct from $3")
         .bind(user.0)
         .bind(now)
@@ -155,6 +161,11 @@ pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str,
         .execute(&mut *tx)
         .await?;
     tx.commit().await
+}
+
+/// When all sign-ins of a person were ended last, if that was lately.
+pub async fn all_ended_at(pool: &PgPool, user: UserId) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar("select at from sign_ins_ended where user_id = $1").bind(user.0).fetch_optional(pool).await
 }
 
 /// Sessions with their people whose time is over by the policy of the platform or of an organisation: so many hours after the sign-in, or

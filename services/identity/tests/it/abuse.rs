@@ -104,6 +104,24 @@ async fn who_is_told_to_come_back_keeps_the_captcha() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_step_counts_for_nothing_once_all_sign_ins_were_ended() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let (admin, ada) = (suite.admin().await, suite.access("ada").await);
+    assert_eq!(suite.put(&admin, "/api/v1/policies/security", json!({ "second_factor": "required" })).await, 200);
+    let begin = async |browser: &mut Browser<'_>| {
+        browser.sign_in("ada", PASSWORD).await;
+        browser.get("/login/enrol").await.status
+    };
+    let mut stranger = suite.browser();
+    assert_eq!(begin(&mut stranger).await, 200, "who knows the password may add a factor of theirs");
+    assert_eq!(suite.delete(&ada, "/api/v1/sessions").await, 204);
+    let seen = stranger.get("/login/enrol").await;
+    assert!(seen.status == 303 && seen.location().starts_with("/login?"), "{} {}", seen.status, seen.location());
+    assert_eq!(begin(&mut suite.browser()).await, 200, "the next one does");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_shut_out_while_the_known_browser_gets_in() {
     gantry_testkit::clause("6.5.2.2.f");
     let suite = Suite::with(Config { captcha_after: 0, attempts_per_account: 6, ..Config::default() }).await;
