@@ -100,9 +100,7 @@ impl Client {
         let allowed = |s: &&str| self.settings.scopes.iter().any(|mine| mine == s);
         SCOPES.iter().copied().filter(|s| asked.contains(s)).filter(allowed).collect::<Vec<_>>().join(" ")
     }
-}
 
-impl Client {
     /// Whether what it gets with this scope is for when the person is away (OpenID Connect Core 11), so that it goes on when the browser's
     /// session ends (Back-Channel Logout 2.7). The console is the browser: who signs out there is out.
     pub fn goes_on_alone(&self, scope: &str) -> bool {
