@@ -80,6 +80,7 @@ impl AsProblem for upstream::Refusal {
             Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
             Self::Exists => Problem::conflict("identity.name_taken", self.to_string()),
             Self::OtherKind => Problem::invalid("settings.connection", self.to_string()),
+            Self::Reserved(_) => Problem::invalid("name", self.to_string()),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod policies;
 pub mod removed_nodes;
 pub mod revocation;
 pub mod rotation;
+pub mod session_ends;
 pub mod sweep;
 pub mod sync;
 pub mod upstreams;

@@ -84,6 +84,7 @@ impl Service for Identity {
         }
         host.keep_running("revocation lists", flows::revocation::run(app.clone()));
         host.keep_running("sweeping", flows::sweep::run(app.clone()));
+        host.keep_running("session ends", flows::session_ends::run(app.clone()));
         app.refresh_ways().await?;
         host.keep_running("synchronisation", flows::sync::run(app.clone()));
         let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
@@ -142,7 +143,7 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         keys: SigningKeys::new(pool.clone(), keyring.clone(), env.clone(), policy),
         hasher: Hasher::new(if config.hashes_at_once == 0 { cores } else { config.hashes_at_once })?,
         attempts: Attempts::new(Some(host.redis.clone()), &format!("{}:identity", host.platform.prefix), env.clone(), limits),
-        upstreams: app::upstreams::Upstreams::new(host.log()),
+        upstreams: app::upstreams::Upstreams::new(host.log(), host.platform.database_connections),
         clients: Clients::new(&config, &Url::parse(&host.platform.public_url)?, pool.clone())?,
         replay: Replay::new(host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
         lists: adapters::revocation::RevocationLists::new(&authorities, config.outside_private)?,

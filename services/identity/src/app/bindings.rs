@@ -100,6 +100,19 @@ impl App {
         grants.into_iter().try_for_each(|(role, scope)| self.refuse_more_than_own(caller, role, scope))
     }
 
+    /// Whoever speaks for an organisation alone (its provisioning, its upstream) puts nobody into a team that has rights beyond it:
+    /// no administrator of an organisation could. Teams have roles in their own organisation and at the platform only.
+    ///
+    /// # Errors
+    /// Forbidden when the team, or one above it, has a role at the platform.
+    pub fn refuse_team_beyond_org(&self, team: TeamId) -> Result<(), Problem> {
+        let grants = self.host.auth.read(|rights| rights.grants_of_team(team));
+        if grants.iter().any(|(_, scope)| matches!(scope, Scope::Platform)) {
+            return Err(Problem::forbidden("administrator of the platform: the team, or one above it, has a role there, so people are put into it by hand"));
+        }
+        Ok(())
+    }
+
     /// The same for repositories of the registry.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub struct Captcha {
     pub bits: u32,
     /// A `data:` address.
     pub picture: String,
+    /// What was typed already.
+    pub typed: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,18 +70,35 @@ impl App {
     pub async fn new_captcha(&self) -> Result<Captcha, Problem> {
         let number = u32::from_be_bytes(self.host.env.random::<4>()) % 10u32.pow(u32::try_from(DIGITS).unwrap_or(6));
         let digits = format!("{number:0DIGITS$}");
-        let image = STANDARD.encode(picture(&digits, &self.host.env.random::<NOISE>()));
+        let image = self.drawn(&digits);
         let inside = Inside { purpose: PURPOSE.into(), id: self.host.env.uuid().simple().to_string(), digits, until: self.now().unix_timestamp() + SECONDS };
         let token = self.keyring.seal(SUBJECT, &serde_json::to_string(&inside).map_err(fault)?).await.map_err(unsealed)?.0;
-        Ok(Captcha { token, bits: BITS, picture: format!("data:image/png;base64,{image}") })
+        Ok(Captcha { token, bits: BITS, picture: image, typed: String::new() })
+    }
+
+    /// The same captcha once more with the answer as it was typed, for whom was sent away before the answer was judged. `None`: it is none of
+    /// ours, or too old.
+    pub async fn captcha_again(&self, token: &str, typed: &str) -> Option<Captcha> {
+        let inside = self.captcha_inside(token).await?;
+        let typed = typed.chars().take(10).collect();
+        Some(Captcha { token: token.to_owned(), bits: BITS, picture: self.drawn(&inside.digits), typed })
+    }
+
+    fn drawn(&self, digits: &str) -> String {
+        format!("data:image/png;base64,{}", STANDARD.encode(picture(digits, &self.host.env.random::<NOISE>())))
+    }
+
+    async fn captcha_inside(&self, token: &str) -> Option<Inside> {
+        let text = self.keyring.open(SUBJECT, &Sealed(token.to_owned())).await.ok()?;
+        let inside = serde_json::from_str::<Inside>(&text).ok()?;
+        (inside.purpose == PURPOSE && self.now().unix_timestamp() <= inside.until).then_some(inside)
     }
 
     /// Whether a captcha is answered: by work, or by the digits of its picture. Each counts once, whatever the answer.
     pub async fn captcha_fits(&self, token: &str, work: &str, digits: &str) -> bool {
-        let Ok(text) = self.keyring.open(SUBJECT, &Sealed(token.to_owned())).await else { return false };
-        let Ok(inside) = serde_json::from_str::<Inside>(&text) else { return false };
+        let Some(inside) = self.captcha_inside(token).await else { return false };
         let now = self.now().unix_timestamp();
-        if inside.purpose != PURPOSE || now > inside.until || !self.answered.first(&inside.id, inside.until, now).await {
+        if !self.answered.first(&inside.id, inside.until, now).await {
             return false;
         }
         let typed: String = digits.chars().filter(|c| !c.is_whitespace()).collect();

@@ -100,6 +100,12 @@ impl Client {
         let allowed = |s: &&str| self.settings.scopes.iter().any(|mine| mine == s);
         SCOPES.iter().copied().filter(|s| asked.contains(s)).filter(allowed).collect::<Vec<_>>().join(" ")
     }
+
+    /// Whether what it gets with this scope is for when the person is away (OpenID Connect Core 11), so that it goes on when the browser's
+    /// session ends (Back-Channel Logout 2.7). The console is the browser: who signs out there is out.
+    pub fn goes_on_alone(&self, scope: &str) -> bool {
+        self.may(Grant::RefreshToken) && self.id != CONSOLE && scope.split_ascii_whitespace().any(|s| s == "offline_access")
+    }
 }
 
 impl From<ClientRow> for Client {

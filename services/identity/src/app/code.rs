@@ -1,14 +1,15 @@
 //! Exchanging an authorization code (RFC 6749 section 4.1.3 with PKCE).
 
-use gantry_kernel::{OffsetDateTime, UserId};
+use gantry_kernel::{OffsetDateTime, UserId, Uuid};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use time::Duration;
 
 use crate::app::App;
 use crate::app::clients::{Client, Grant};
 use crate::app::context::Fact;
 use crate::app::issue::{Source, Tokens};
-use crate::app::people::{Person, subject};
+use crate::app::people::subject;
 use crate::app::secrets::{fresh, kept};
 use crate::app::signin::Origin;
 use crate::domain::pkce;
@@ -58,12 +59,18 @@ impl App {
         if !pkce::fits(&row.challenge, verifier) {
             return Err(OAuthError::invalid_grant("code_verifier does not fit"));
         }
+        // Said as it is; that it stays so until the family is there is seen to when the family begins.
         if !alive {
             return Err(OAuthError::invalid_grant("the session has ended"));
         }
         let person = self.if_active(user).await?;
         let family = self.family(client, &row, now);
-        let tokens = self.start_family(client, &person, family, row.nonce.as_deref(), bound).await?;
+        let (family, refresh_token) = {
+            let mut connection = self.pool().acquire().await.map_err(fault)?;
+            self.begin_family(&mut connection, client, family, Some(row.session_id), bound.as_ref()).await?
+        };
+        let source = Source { cnf: bound, ..source_of(&family) };
+        let tokens = self.issue(client, &person, &source, row.nonce.as_deref(), refresh_token).await?;
         let (actor, object) = (subject(UserId(row.user_id)), format!("client:{}", client.id));
         self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "authorization_code", from: &origin.address }).await;
         Ok(tokens)
@@ -83,30 +90,33 @@ impl App {
             ended_at: None,
             claims: row.claims.clone(),
             cnf: None,
+            offline: client.goes_on_alone(&row.scope),
         }
     }
 
-    /// Begins a family of tokens of a person who is active, and issues the first ones.
-    pub(crate) async fn start_family(
+    /// Begins a family of tokens on the ground of a session, which must be alive; gives it with its first refresh token, if the client gets one.
+    ///
+    /// # Errors
+    /// `invalid_grant` when the session has ended, or the family has before it began.
+    pub(crate) async fn begin_family(
         &self,
+        connection: &mut PgConnection,
         client: &Client,
-        person: &Person,
         family: Family,
-        nonce: Option<&str>,
-        bound: Option<Value>,
-    ) -> Result<Tokens, OAuthError> {
+        ground: Option<Uuid>,
+        bound: Option<&Value>,
+    ) -> Result<(Family, Option<String>), OAuthError> {
         // Nothing else protects the refresh token of a client without credentials (RFC 9449 section 5).
-        let cnf = bound.as_ref().filter(|_| client.is_public()).map(Value::to_string);
+        let cnf = bound.filter(|_| client.is_public()).map(Value::to_string);
         let family = Family { cnf, ..family };
         let refresh_token = client.may(Grant::RefreshToken).then(|| fresh(&self.host.env, "gr_"));
         let hash = refresh_token.as_deref().map(kept);
         let idle_until = self.now() + self.refresh_idle(client);
-        let begun = refresh::start(self.pool(), &family, hash.as_deref().map(|h| (h, idle_until)), true).await.map_err(fault)?;
+        let begun = refresh::start(connection, &family, ground, hash.as_deref().map(|h| (h, idle_until)), true).await.map_err(fault)?;
         if !begun {
-            return Err(OAuthError::invalid_grant("the code was used twice; what it gave is revoked"));
+            return Err(OAuthError::invalid_grant("the code was used twice or revoked, or the sign-in it came from has ended"));
         }
-        let source = Source { cnf: bound, ..source_of(&family) };
-        Ok(self.issue(client, person, &source, nonce, refresh_token).await?)
+        Ok((family, refresh_token))
     }
 
     pub(crate) fn refresh_life(&self, client: &Client) -> Duration {

@@ -7,8 +7,9 @@ use time::Duration;
 
 use crate::app::App;
 use crate::app::clients::{CLI, Client};
+use crate::app::code::source_of;
 use crate::app::context::Fact;
-use crate::app::issue::Tokens;
+use crate::app::issue::{Source, Tokens};
 use crate::app::people::subject;
 use crate::app::secrets::{fresh, kept};
 use crate::app::signin::Origin;
@@ -123,10 +124,10 @@ impl App {
             return Err(refusal);
         }
         devices::consume(&mut tx, &hash).await.map_err(fault)?;
-        tx.commit().await.map_err(fault)?;
         let (Some(user_id), Some(auth_time)) = (device.user_id, device.auth_time) else {
             return Err(OAuthError::invalid_grant("nobody approved"));
         };
+        let offline = client.goes_on_alone(&device.scope);
         let family = Family {
             id: self.host.env.uuid(),
             client_id: client.id.clone(),
@@ -141,9 +142,16 @@ impl App {
             ended_at: None,
             claims: "{}".into(),
             cnf: None,
+            offline,
         };
+        // While the row is held: whoever disconnects the client meanwhile finds the device, or the family. The session in which the person
+        // approved must stand until now for the command line, too: with it goes what was approved when all sign-ins are ended.
+        let begun = self.begin_family(&mut tx, client, family, device.session_id, bound.as_ref()).await;
+        // Used, whatever came of it.
+        tx.commit().await.map_err(fault)?;
+        let (family, refresh_token) = begun?;
         let person = self.active_person(UserId(user_id)).await?;
-        let tokens = self.start_family(client, &person, family, None, bound).await?;
+        let tokens = self.issue(client, &person, &Source { cnf: bound, ..source_of(&family) }, None, refresh_token).await?;
         let (actor, object) = (subject(UserId(user_id)), format!("client:{}", client.id));
         self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "device_code", from: &origin.address }).await;
         Ok(tokens)

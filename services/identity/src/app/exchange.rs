@@ -112,6 +112,10 @@ impl App {
         if let Some(before) = &claims.act {
             act["act"] = before.clone();
         }
+        // Our own services believe what is for them: a token that was limited to others (UserInfo, an audience) stays so.
+        if widens(&claims.aud, &self.audience(client, &scope), &self.issuer) {
+            return Err(OAuthError::new("invalid_target", "subject_token is not for this platform's API"));
+        }
         let left = u32::try_from(claims.exp - self.now().unix_timestamp()).unwrap_or_default().min(self.token_seconds(client));
         let source = Source {
             cnf: bound,
@@ -171,6 +175,12 @@ impl App {
     }
 }
 
+/// Whether a token would be for the platform's API that comes of one that was not.
+fn widens(before: &[String], after: &[String], platform: &str) -> bool {
+    let for_us = |audience: &[String]| audience.iter().any(|a| a == platform);
+    for_us(after) && !for_us(before)
+}
+
 /// Why a token does not count is not told. That nobody could look is another thing: it may be good.
 fn not_valid(problem: Problem) -> OAuthError {
     if problem.kind == Kind::Unauthenticated { OAuthError::invalid_grant("subject_token is not valid") } else { problem.into() }
@@ -179,6 +189,21 @@ fn not_valid(problem: Problem) -> OAuthError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_limited_to_others_does_not_become_good_for_the_platform() {
+        let (us, userinfo, shop) = ("https://id", "https://id/oauth2/userinfo", "https://shop");
+        let all = |audience: &[&str]| audience.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>();
+        for (before, after, wider) in [
+            (&[userinfo][..], &[us][..], true),
+            (&[shop, userinfo], &[us], true),
+            (&[us], &[us], false),
+            (&[us], &[shop], false),
+            (&[shop, userinfo], &[userinfo], false),
+        ] {
+            assert_eq!(widens(&all(before), &all(after), us), wider, "{before:?} {after:?}");
+        }
+    }
 
     #[test]
     fn a_database_that_is_away_makes_no_token_invalid() {

@@ -13,6 +13,7 @@ use crate::app::people::{Person, subject};
 use crate::app::policies::Rules;
 use crate::app::signin::Origin;
 use crate::domain::factor::Command;
+use crate::domain::policy::Way;
 use crate::domain::totp;
 use crate::error::{fault, refused, unsealed};
 use crate::store::factors;
@@ -94,7 +95,7 @@ impl App {
     pub async fn choices_under(&self, user: UserId, rules: &Rules) -> Result<Choices, Problem> {
         let has = |kind: FactorKind| rules.kinds.iter().any(|k| k == kind.as_str());
         // One that a policy does not admit would be asked for, and refused.
-        let certificate = self.config.certificates_url.is_some() && rules.policy.allows_way("certificate") && self.has_certificate(user).await?;
+        let certificate = self.config.certificates_url.is_some() && rules.policy.allows_way(Way::Certificate) && self.has_certificate(user).await?;
         Ok(Choices { totp: has(FactorKind::Totp), passkey: has(FactorKind::Passkey), certificate })
     }
 

@@ -193,7 +193,7 @@ impl App {
 
     /// Whom an access token is for: our API only with scope `api`, so that no application of somebody else can act here
     /// with a token that people gave it for something else.
-    fn audience(&self, client: &Client, scope: &str) -> Vec<String> {
+    pub(crate) fn audience(&self, client: &Client, scope: &str) -> Vec<String> {
         let mut audience: Vec<String> = client.settings.audience.clone().into_iter().collect();
         if client.built_in || has(scope, "api") || has(scope, gantry_auth::READ_ONLY) {
             audience.push(self.issuer.clone());

@@ -6,17 +6,22 @@ use gantry_es_pg::{Todo, TodoHandler, TodoItem};
 use gantry_kernel::{Problem, UserId, Uuid};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use time::Duration;
 
 use crate::app::App;
+use crate::app::context::Fact;
 use crate::app::people::subject;
 use crate::domain::signing::Algorithm;
 use crate::error::fault;
-use crate::store::{refresh, sessions};
+use crate::store::refresh;
+use crate::store::sessions::{self, Along};
 
 const WORK: &str = "backchannel-logout";
 /// Then the client's own tokens have long expired.
 const MAX_TRIES: i32 = 30;
 const TOKEN_SECS: i64 = 120;
+/// Sessions that are looked up at once.
+const AT_ONCE: i64 = 500;
 
 #[derive(Serialize, Deserialize)]
 struct Notice {
@@ -59,6 +64,55 @@ impl App {
     pub async fn end_sign_ins(&self, user: UserId, why: &str) -> Result<(), Problem> {
         self.end_sessions(user, None, why).await?;
         refresh::end_all_of(self.pool(), user, why, self.now()).await.map_err(fault)
+    }
+
+    /// Ends all sign-ins, or with `keep` all sessions but that one, because the account changed at this position of the log: at once, and
+    /// again when the read model has heard of it, for whoever came in meanwhile by what was there before.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(super) async fn end_sign_ins_by(&self, user: UserId, keep: Option<Uuid>, why: &str, position: i64) -> Result<(), Problem> {
+        for heard in [false, true] {
+            if heard {
+                self.settled(position).await;
+            }
+            match keep {
+                Some(_) => self.end_sessions(user, keep, why).await?,
+                None => self.end_sign_ins(user, why).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl App {
+    /// Who works with a token is not cut off: until it runs out it uses the session it came from.
+    pub(super) fn token_lasts(&self) -> Duration {
+        Duration::seconds(self.config.access_token_seconds.into())
+    }
+
+    /// Ends the sessions whose time is over by a policy.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn end_overdue_sessions(&self) -> Result<(), Problem> {
+        loop {
+            let over = sessions::overdue(self.pool(), self.token_lasts(), self.now(), AT_ONCE).await.map_err(fault)?;
+            for (id, user) in &over {
+                if self.host.cancel.is_cancelled() {
+                    return Ok(());
+                }
+                // Not `end_session`: it may have run out by itself, and what came from it goes on.
+                self.announce_end(&[*id]).await?;
+                if sessions::end(self.pool(), UserId(*user), *id, Along::Online, self.now()).await.map_err(fault)? {
+                    let (object, reason) = (format!("session:{id}"), "its time is over by the security policy");
+                    self.record(Fact { actor: "system", action: "session.ended", object: &object, result: "ok", reason, from: "" }).await;
+                }
+            }
+            if over.len() < AT_ONCE.unsigned_abs() as usize {
+                return Ok(());
+            }
+        }
     }
 }
 

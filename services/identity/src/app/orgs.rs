@@ -66,6 +66,10 @@ impl App {
         let options = Options { meta: meta.tenant(org), expect, claims, ..Options::default() };
         let executed = self.orgs.execute(org, Command::Delete, options).await.map_err(refused)?;
         self.settled(executed.position).await;
+        if let Err(problem) = self.remove_upstreams_of(org).await {
+            // The organisation is gone; the timer of the upstreams does it.
+            tracing::warn!(error = problem.chain(), org.id = %org, "the upstreams of a deleted organisation are still there");
+        }
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::people::{Person, subject};
 use crate::app::signin::Origin;
+use crate::domain::policy::Way;
 use crate::error::{fault, unsealed};
 use crate::store::factors;
 
@@ -160,7 +161,7 @@ impl App {
         self.attempts.begin(&from, &origin.address).await?;
         let proved = match self.judge_passkey(browser, credential).await {
             Ok(proved) => {
-                let way = if first == Some(proved.person.id) { None } else { Some("passkey") };
+                let way = if first == Some(proved.person.id) { None } else { Some(Way::Passkey) };
                 self.admit_step(proved.person.id, way, origin).await.map(|_| proved)
             }
             Err(problem) => Err(problem),

@@ -101,7 +101,7 @@ impl Hasher {
         Ok(fits && known)
     }
 
-    /// The place is given back when the work is done.
+    /// `_place` is given back when the work is done.
     async fn run<T: Send + 'static>(&self, _place: Place, work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T, Problem> {
         let permit = self.running.clone().acquire_owned().await.map_err(Problem::internal)?;
         // The permit goes along: a caller that gives up does not let another hash start before this one ends.
@@ -209,5 +209,15 @@ mod tests {
         let refused = hasher.verify(&Secret::new("x"), None).await.unwrap_err();
         assert_eq!(refused.kind, Kind::TooMany);
         assert!(refused.retry_after.is_some());
+        assert!(hasher.enter().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_place_taken_before_is_the_only_one_that_a_sign_in_needs() {
+        let hasher = Hasher::new(1).unwrap();
+        let mut places: Vec<_> = std::iter::from_fn(|| hasher.enter().ok()).collect();
+        assert_eq!(places.len(), WAITING_EACH);
+        assert!(!hasher.verify_at(places.pop().unwrap(), &Secret::new("x"), None).await.unwrap());
+        assert!(hasher.enter().is_ok(), "and it is given back");
     }
 }

@@ -18,6 +18,7 @@ use crate::app::secrets::{fresh, kept};
 use crate::app::signin::Origin;
 use crate::app::steps::ShownCertificate;
 use crate::domain::certificate::{AuthorityCommand, Binding, Command};
+use crate::domain::policy::Way;
 use crate::error::{fault, refused, unsealed};
 use crate::store::directory;
 use crate::store::person_certificates::{self as rows, AuthorityRow, CertificateRow};
@@ -245,7 +246,7 @@ impl App {
     /// Unauthenticated, whatever the reason.
     pub async fn verify_certificate(&self, der: &[u8], origin: &Origin) -> Result<(Person, ShownCertificate), Problem> {
         let judged = match self.bearer_of(der).await {
-            Ok((person, shown)) => self.admit(person.id, "certificate", origin).await.map(|_| (person, shown)),
+            Ok((person, shown)) => self.admit(person.id, Way::Certificate, origin).await.map(|_| (person, shown)),
             Err(problem) => Err(problem),
         };
         match &judged {

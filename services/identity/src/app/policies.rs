@@ -3,14 +3,14 @@
 use gantry_contract::policy::{SecondFactor, SecurityPolicy};
 use gantry_es::Meta;
 use gantry_es_pg::{Expect, Options};
-use gantry_kernel::{Kind, OrgId, Problem, UserId, Uuid};
+use gantry_kernel::{FieldFault, Kind, OffsetDateTime, OrgId, Problem, UserId, Uuid};
 
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::people::subject;
 use crate::app::signin::Origin;
 use crate::domain::assurance::Level;
-use crate::domain::policy::{Change, Effective, faults};
+use crate::domain::policy::{Change, Effective, Way, faults, unknown_ways};
 use crate::error::{fault, refused};
 use crate::store::policies;
 
@@ -20,6 +20,16 @@ pub struct Rules {
     pub policy: Effective,
     /// Of the person's second factors.
     pub kinds: Vec<String>,
+    /// When all sign-ins of the person were ended last, if that was lately.
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+impl Rules {
+    /// Whether what was proved since `begun` counts for nothing: all sign-ins were ended meanwhile, maybe because of the password that was
+    /// shown.
+    pub fn ended_since(&self, begun: OffsetDateTime) -> bool {
+        self.ended_at.is_some_and(|at| at > begun)
+    }
 }
 
 impl App {
@@ -37,7 +47,8 @@ impl App {
     /// # Errors
     /// Every faulty field, a stale version, or a policy that would lock out who makes it.
     pub async fn change_policy(&self, org: Option<OrgId>, policy: SecurityPolicy, expect: Expect, meta: Meta) -> Result<(SecurityPolicy, i64), Problem> {
-        let wrong = faults(&policy);
+        let mut wrong = faults(&policy);
+        wrong.extend(self.unknown_ways(org, &policy).await?);
         if !wrong.is_empty() {
             return Err(Problem::invalid_fields(wrong));
         }
@@ -59,6 +70,18 @@ impl App {
         Ok((executed.state, executed.version))
     }
 
+    /// The ways to sign in of a new policy that there are not. What it says already it may go on to say, when an upstream was deleted since.
+    async fn unknown_ways(&self, org: Option<OrgId>, policy: &SecurityPolicy) -> Result<Vec<FieldFault>, Problem> {
+        if policy.sign_in_by.is_empty() {
+            return Ok(Vec::new());
+        }
+        let before = self.policy(org).await?.0.sign_in_by;
+        let all = self.all_upstreams().await?;
+        // Other organisations' upstreams are none of an organisation's business.
+        let usable = |name: &str| all.iter().any(|u| u.name == name && (org.is_none() || u.org.is_none() || u.org == org));
+        Ok(unknown_ways(&policy.sign_in_by, |name| usable(name) || before.iter().any(|kept| kept == name)))
+    }
+
     /// What holds for a person: the stricter of the platform's and of all their organisations' policies.
     ///
     /// # Errors
@@ -67,13 +90,13 @@ impl App {
         effective(&policies::for_user(self.pool(), user.0).await.map_err(fault)?)
     }
 
-    /// The same with the kinds of second factors there are.
+    /// The same with what else a sign-in looks at.
     ///
     /// # Errors
     /// When they cannot be read.
     pub async fn rules_for(&self, user: UserId) -> Result<Rules, Problem> {
-        let (policies, kinds) = policies::with_factors(self.pool(), user.0).await.map_err(fault)?;
-        Ok(Rules { policy: effective(&policies)?, kinds })
+        let (policies, kinds, ended_at) = policies::with_factors(self.pool(), user.0).await.map_err(fault)?;
+        Ok(Rules { policy: effective(&policies)?, kinds, ended_at })
     }
 
     /// # Errors
@@ -82,11 +105,11 @@ impl App {
         Ok(Effective::of([self.policy(None).await?.0]))
     }
 
-    /// Whether a person may sign in from there this way: `password`, `passkey`, or the name of an upstream.
+    /// Whether a person may sign in from there this way.
     ///
     /// # Errors
     /// Forbidden, saying which rule; on record.
-    pub async fn admit(&self, user: UserId, way: &str, origin: &Origin) -> Result<Rules, Problem> {
+    pub async fn admit(&self, user: UserId, way: Way<'_>, origin: &Origin) -> Result<Rules, Problem> {
         self.admit_step(user, Some(way), origin).await
     }
 
@@ -94,7 +117,7 @@ impl App {
     ///
     /// # Errors
     /// Forbidden, saying which rule; on record.
-    pub async fn admit_step(&self, user: UserId, way: Option<&str>, origin: &Origin) -> Result<Rules, Problem> {
+    pub async fn admit_step(&self, user: UserId, way: Option<Way<'_>>, origin: &Origin) -> Result<Rules, Problem> {
         let rules = self.rules_for(user).await?;
         let policy = &rules.policy;
         let refusal = if !policy.allows_network(&origin.address) {

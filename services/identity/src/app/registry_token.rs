@@ -189,8 +189,10 @@ impl App {
             ended_at: None,
             claims: "{}".into(),
             cnf: None,
+            offline: true,
         };
-        refresh::start(self.pool(), &family, Some((&kept(&token), expires_at)), false).await.map_err(fault)?;
+        let mut connection = self.pool().acquire().await.map_err(fault)?;
+        refresh::start(&mut connection, &family, None, Some((&kept(&token), expires_at)), false).await.map_err(fault)?;
         Ok(token)
     }
 

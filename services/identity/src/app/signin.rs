@@ -1,7 +1,7 @@
 //! Proving who one is with a password. Every failure looks and lasts the same, whether the account exists or not.
 
 use gantry_es::{Meta, Sealed};
-use gantry_kernel::{Problem, Secret, UserId, Uuid};
+use gantry_kernel::{OffsetDateTime, Problem, Secret, UserId, Uuid};
 use time::Duration;
 
 use crate::app::App;
@@ -13,12 +13,12 @@ use crate::app::secrets::{fresh, kept};
 use crate::app::steps::Evidence;
 use crate::domain::assurance::{Level, level};
 use crate::domain::password::MAX_LENGTH;
-use crate::domain::policy::Effective;
+use crate::domain::policy::{Effective, Way};
 use crate::domain::token_scope;
 use crate::domain::user::Command;
 use crate::error::{fault, refused, unsealed};
 use crate::store::entities::user;
-use crate::store::sessions::{self, Living, Session};
+use crate::store::sessions::{self, Along, Living, Session};
 use crate::store::{directory, links, personal};
 
 /// Where a request comes from.
@@ -48,6 +48,7 @@ impl App {
     /// # Errors
     /// As [`App::verify_password`].
     pub async fn prove_password(&self, place: Place, name: &str, password: &Secret, origin: &Origin) -> Result<(Person, Rules), Problem> {
+        let begun = self.now();
         let key = self.lookup.hash(name);
         let found = directory::user_by_key(self.orm(), &key).await.map_err(fault)?;
         let known = match (&found, &origin.device) {
@@ -64,8 +65,8 @@ impl App {
         let fits = self.hasher.verify_at(place, if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
         if !fits && let Some((person, directory)) = self.directory_password(name, password, found.as_ref(), &origin.address).await? {
             self.attempts.succeeded(&key, &origin.address).await;
-            let rules = self.admit(person.id, &directory, origin).await?;
-            return Ok((person, rules));
+            let rules = self.admit(person.id, Way::Directory(&directory), origin).await?;
+            return if rules.ended_since(begun) { Err(Problem::unauthenticated(WRONG)) } else { Ok((person, rules)) };
         }
         let reason = match &found {
             None => "no such account",
@@ -74,11 +75,14 @@ impl App {
             Some(row) => {
                 self.attempts.succeeded(&key, &origin.address).await;
                 let person = self.open(row.clone()).await?;
-                let rules = self.admit(person.id, "password", origin).await?;
-                if hash.as_deref().is_some_and(is_outdated) {
-                    self.upgrade_hash(&person, password).await;
+                let rules = self.admit(person.id, Way::Password, origin).await?;
+                if !rules.ended_since(begun) {
+                    if hash.as_deref().is_some_and(is_outdated) {
+                        self.upgrade_hash(&person, password).await;
+                    }
+                    return Ok((person, rules));
                 }
-                return Ok((person, rules));
+                "all sign-ins were ended meanwhile"
             }
         };
         let object = found.map_or_else(|| "user:unknown".to_owned(), |row| subject(UserId(row.id)));
@@ -271,11 +275,12 @@ impl App {
         }
         let policy = effective(&policies)?;
         // A policy that became stricter holds for the sessions that are open, too.
-        let idle = policy.session_idle_minutes.is_some_and(|m| now - session.last_seen_at > Duration::minutes(m.into()));
         let over = policy.session_hours.is_some_and(|h| now - session.created_at > Duration::hours(h.into()));
-        if idle || over || level(&session.amr) < least_level(policy.second_factor) {
+        let too_weak = level(&session.amr) < least_level(policy.second_factor);
+        if over || too_weak || self.is_idle(&session, &policy, now).await? {
             self.announce_end(&[session.id]).await?;
-            sessions::end(self.pool(), person.id, session.id, now).await.map_err(fault)?;
+            let along = if too_weak { Along::Everything } else { Along::Online };
+            sessions::end(self.pool(), person.id, session.id, along, now).await.map_err(fault)?;
             return Ok(None);
         }
         if now - session.last_seen_at > sessions::SEEN_EVERY {
@@ -284,25 +289,44 @@ impl App {
         Ok(Some((session, person)))
     }
 
-    /// Ends a session and all tokens that came from it.
+    /// Whether neither the browser nor a token that came from the session was used for as long as the policy says.
+    async fn is_idle(&self, session: &Session, policy: &Effective, now: OffsetDateTime) -> Result<bool, Problem> {
+        let Some(minutes) = policy.session_idle_minutes else { return Ok(false) };
+        let since = now - Duration::minutes(minutes.into());
+        if session.last_seen_at >= since {
+            return Ok(false);
+        }
+        let given_since = since - self.token_lasts();
+        Ok(!sessions::worked_since(self.pool(), session.id, given_since).await.map_err(fault)?)
+    }
+
+    /// Ends a session and the tokens that came from it, but those for when the person is away.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn end_session(&self, user: UserId, id: Uuid, by: &str, from: &str) -> Result<bool, Problem> {
-        self.end_session_because(user, id, by, "", from).await
-    }
-
-    /// The same, with the reason for the record.
-    ///
-    /// # Errors
-    /// As [`App::end_session`].
-    pub async fn end_session_because(&self, user: UserId, id: Uuid, by: &str, reason: &str, from: &str) -> Result<bool, Problem> {
         // Somebody else's session is nobody's to announce.
         if sessions::by_id(self.pool(), user, id, self.now()).await.map_err(fault)?.is_none() {
             return Ok(false);
         }
         self.announce_end(&[id]).await?;
-        let ended = sessions::end(self.pool(), user, id, self.now()).await.map_err(fault)?;
+        self.ended(user, id, Along::Online, by, "", from).await
+    }
+
+    /// Ends a session because what was proved when it was opened counts for nothing any more: with all tokens that came from it, also where
+    /// the session itself was over before.
+    ///
+    /// # Errors
+    /// As [`App::end_session`].
+    pub async fn end_session_because(&self, user: UserId, id: Uuid, by: &str, reason: &str, from: &str) -> Result<bool, Problem> {
+        if sessions::by_id(self.pool(), user, id, self.now()).await.map_err(fault)?.is_some() {
+            self.announce_end(&[id]).await?;
+        }
+        self.ended(user, id, Along::Everything, by, reason, from).await
+    }
+
+    async fn ended(&self, user: UserId, id: Uuid, along: Along, by: &str, reason: &str, from: &str) -> Result<bool, Problem> {
+        let ended = sessions::end(self.pool(), user, id, along, self.now()).await.map_err(fault)?;
         if ended {
             let object = format!("session:{id}");
             self.record(Fact { actor: by, action: "session.ended", object: &object, result: "ok", reason, from }).await;

@@ -2,7 +2,7 @@
 //! proves the first step and is worth nothing without the second.
 
 use gantry_es::Sealed;
-use gantry_kernel::{Problem, UserId, Uuid};
+use gantry_kernel::{OffsetDateTime, Problem, UserId, Uuid};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -13,6 +13,7 @@ use crate::app::policies::{Rules, least_level};
 use crate::app::secrets::SUBJECT;
 use crate::domain::assurance::{Level, level, with_second};
 use crate::error::{fault, unsealed};
+use crate::store::sessions;
 
 const SECONDS: i64 = 600;
 const PURPOSE: &str = "half a sign-in";
@@ -24,7 +25,15 @@ pub struct HalfSignIn {
     /// The first step.
     #[serde(flatten)]
     pub evidence: Evidence,
+    /// When it was taken.
+    #[serde(default = "long_ago", with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
     until: i64,
+}
+
+/// Of a cookie that an older version made.
+fn long_ago() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH
 }
 
 /// How somebody has proved who they are so far.
@@ -83,11 +92,13 @@ impl App {
     /// # Errors
     /// When it cannot be sealed.
     pub async fn seal_half(&self, user: UserId, evidence: &Evidence) -> Result<String, Problem> {
-        let half = HalfSignIn { purpose: PURPOSE.into(), user, evidence: evidence.clone(), until: self.now().unix_timestamp() + SECONDS };
+        let at = self.now();
+        let half = HalfSignIn { purpose: PURPOSE.into(), user, evidence: evidence.clone(), at, until: at.unix_timestamp() + SECONDS };
         Ok(self.keyring.seal(SUBJECT, &serde_json::to_string(&half).map_err(fault)?).await.map_err(unsealed)?.0)
     }
 
-    /// The first step that a cookie proves; `None` when it is not ours, too old, or the account is not active any more.
+    /// The first step that a cookie proves; `None` when it is not ours, too old, the account is not active any more, or all sign-ins were
+    /// ended since: whoever knew the old password must not go on with it, and enrol a factor of theirs.
     pub async fn open_half(&self, cookie: &str) -> Option<(HalfSignIn, Person)> {
         let text = self.keyring.open(SUBJECT, &Sealed(cookie.to_owned())).await.ok()?;
         let half: HalfSignIn = serde_json::from_str(&text).ok()?;
@@ -95,6 +106,10 @@ impl App {
             return None;
         }
         let person = self.active_person(half.user).await.ok()?;
+        let ended_at = sessions::all_ended_at(self.pool(), half.user).await.ok()?;
+        if ended_at.is_some_and(|at| at > half.at) {
+            return None;
+        }
         Some((half, person))
     }
 

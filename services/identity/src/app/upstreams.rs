@@ -8,6 +8,7 @@ pub mod meaning;
 pub mod password;
 pub mod renew;
 pub mod report;
+pub mod rooms;
 pub mod sync;
 
 use std::collections::HashMap;
@@ -32,16 +33,19 @@ pub struct Upstreams {
     directories: Mutex<HashMap<Uuid, (i64, Directory)>>,
     providers: Mutex<HashMap<Uuid, (i64, OffsetDateTime, Arc<oidc::Metadata>)>>,
     ways: RwLock<Ways>,
+    rooms: rooms::Rooms,
 }
 
 impl Upstreams {
-    pub fn new(log: &gantry_es_pg::Log) -> Self {
+    /// `connections`: how many the service has to its database.
+    pub fn new(log: &gantry_es_pg::Log, connections: u32) -> Self {
         Self {
             store: Store::new(log.clone()),
             links: Store::new(log.clone()),
             directories: Mutex::default(),
             providers: Mutex::default(),
             ways: RwLock::default(),
+            rooms: rooms::Rooms::new(connections),
         }
     }
 }
@@ -56,6 +60,11 @@ pub struct Ways {
 }
 
 impl Upstreams {
+    /// Waits until another synchronisation could be begun.
+    pub async fn room(&self) {
+        self.rooms.freed().await;
+    }
+
     pub fn ways(&self) -> Ways {
         self.ways.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -128,12 +137,21 @@ pub fn unreachable(upstream: &str, fault: &Fault) -> Problem {
 }
 
 impl App {
-    /// All upstreams, directories in the order in which they are asked.
+    /// All upstreams, directories in the order in which they are asked. One whose settings cannot be read (of a newer version of this
+    /// service) is as good as none, and takes none of the others along.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn all_upstreams(&self) -> Result<Vec<Upstream>, Problem> {
-        rows::all(self.pool()).await.map_err(fault)?.into_iter().map(opened).collect()
+        let mut all = Vec::new();
+        for row in rows::all(self.pool()).await.map_err(fault)? {
+            let name = row.name.clone();
+            match opened(row) {
+                Ok(upstream) => all.push(upstream),
+                Err(problem) => tracing::error!(error = problem.chain(), upstream = name, "the settings of an upstream cannot be read"),
+            }
+        }
+        Ok(all)
     }
 
     /// Looks up what the sign-in page offers.

@@ -221,12 +221,7 @@ impl App {
         let password_hash = self.keyring.seal(&subject(person.id), &hash).await.map_err(unsealed)?;
         let command = Command::ChangePassword { password_hash, must_change_password: must_change };
         let executed = self.users.execute(person.id, command, Options { meta, expect, ..Options::default() }).await.map_err(refused)?;
-        match keep {
-            Some(_) => self.end_sessions(person.id, keep, "password changed").await?,
-            None => self.end_sign_ins(person.id, "password changed").await?,
-        }
-        self.settled(executed.position).await;
-        Ok(())
+        self.end_sign_ins_by(person.id, keep, "password changed", executed.position).await
     }
 
     /// # Errors
@@ -237,9 +232,7 @@ impl App {
         }
         let command = Command::Suspend { reason: reason.to_owned() };
         let executed = self.users.execute(user, command, Options { meta, expect, ..Options::default() }).await.map_err(refused)?;
-        self.end_sign_ins(user, "suspended").await?;
-        self.settled(executed.position).await;
-        Ok(())
+        self.end_sign_ins_by(user, None, "suspended", executed.position).await
     }
 
     /// # Errors

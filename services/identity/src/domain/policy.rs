@@ -70,6 +70,42 @@ pub fn faults(policy: &SecurityPolicy) -> Vec<FieldFault> {
     faults
 }
 
+/// The ways to sign in that have names of their own; besides there are those of the upstreams.
+pub const WAYS: [&str; 4] = ["password", "passkey", "certificate", "directory"];
+
+/// A way to sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way<'a> {
+    Password,
+    Passkey,
+    Certificate,
+    /// An LDAP directory of this name.
+    Directory(&'a str),
+    /// A foreign provider of this name.
+    Provider(&'a str),
+}
+
+impl Way<'_> {
+    /// Whether a policy that says `named` means it. No upstream is taken for what its name says, whoever gave it that name.
+    fn is(self, named: &str) -> bool {
+        let own = |name: &str| name == named && !WAYS.contains(&named);
+        match self {
+            Self::Password => named == "password",
+            Self::Passkey => named == "passkey",
+            Self::Certificate => named == "certificate",
+            Self::Directory(name) => named == "directory" || own(name),
+            Self::Provider(name) => own(name),
+        }
+    }
+}
+
+/// The ways of a policy that there are not: a name for which somebody makes an upstream later would be theirs to use.
+pub fn unknown_ways(ways: &[String], known: impl Fn(&str) -> bool) -> Vec<FieldFault> {
+    let unknown = ways.iter().enumerate().filter(|(_, way)| !WAYS.contains(&way.as_str()) && !known(way));
+    let detail = format!("must be one of {}, or the name of an upstream", WAYS.join(", "));
+    unknown.map(|(i, _)| FieldFault { field: format!("sign_in_by[{i}]"), detail: detail.clone() }).collect()
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     bits: u128,
@@ -145,8 +181,8 @@ impl Effective {
         self.networks.iter().all(within)
     }
 
-    pub fn allows_way(&self, way: &str) -> bool {
-        self.sign_in_by.iter().all(|list| list.iter().any(|w| w == way))
+    pub fn allows_way(&self, way: Way<'_>) -> bool {
+        self.sign_in_by.iter().all(|list| list.iter().any(|named| way.is(named)))
     }
 
     pub fn allows_email(&self, email: &str) -> bool {
@@ -198,10 +234,32 @@ mod tests {
             for (address, allowed) in [("10.1.2.3", true), ("::ffff:10.1.2.3", true), ("10.2.0.1", false), ("2001:db8::1", false), ("", false), ("x", false)] {
                 assert_eq!(all.allows_network(address), allowed, "{address}");
             }
-            assert!(all.allows_way("corp") && !all.allows_way("password"));
+            assert!(all.allows_way(Way::Provider("corp")) && all.allows_way(Way::Directory("corp")) && !all.allows_way(Way::Password));
         }
         let free = Effective::of([]);
-        assert!(free.allows_network("") && free.allows_way("password") && free.allows_email("x@y.z"));
+        assert!(free.allows_network("") && free.allows_way(Way::Password) && free.allows_email("x@y.z"));
+    }
+
+    #[test]
+    fn no_upstream_is_taken_for_another_way_to_sign_in() {
+        let by = |way: &str| Effective::of([policy(|p| p.sign_in_by = vec![way.to_owned()])]);
+        for name in WAYS {
+            assert!(!by(name).allows_way(Way::Provider(name)), "{name}");
+            assert_eq!(by(name).allows_way(Way::Directory(name)), name == "directory", "{name}");
+        }
+        assert!(by("directory").allows_way(Way::Directory("corp")) && !by("directory").allows_way(Way::Provider("corp")));
+        assert!(by("corp").allows_way(Way::Directory("corp")) && !by("corp").allows_way(Way::Directory("other")));
+        let ways = [("password", Way::Password), ("passkey", Way::Passkey), ("certificate", Way::Certificate)];
+        for (name, way) in ways {
+            assert!(ways.iter().all(|(_, other)| by(name).allows_way(*other) == (*other == way)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_way_that_there_is_not_is_named() {
+        let ways: Vec<String> = ["password", "corp", "pasword", "directory", "Passkey"].map(str::to_owned).into();
+        let fields: Vec<String> = unknown_ways(&ways, |name| name == "corp").into_iter().map(|f| f.field).collect();
+        assert_eq!(fields, ["sign_in_by[2]", "sign_in_by[4]"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub fn purpose(table: &str) -> &'static str {
         "fact_chain" | "facts" => "record of security facts: names people by their ids only, and cannot be changed because each entry is chained to the next",
         "sessions" | "session_clients" | "session_certificates" => "ended sessions, so that a stolen one is known to be void; removed 30 days after their end",
         "families" | "codes" | "refresh_tokens" | "device_codes" => "ended tokens, so that a stolen one is known to be void; removed a day after their end",
+        "sign_ins_ended" => "when all sign-ins were ended, so that none that was under way goes on; removed after a day",
         "personal_tokens" => "revoked tokens without their names, so that a stolen one is known to be void",
         "commands" | "answers" => "commands that were carried out, so that none is carried out twice; removed after a day",
         "todos" => "work that is done or waits",

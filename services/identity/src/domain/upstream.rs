@@ -13,6 +13,8 @@ use gantry_es::{Ctx, Decider, Sealed};
 use gantry_kernel::{Name, OrgId, UpstreamId};
 use thiserror::Error;
 
+use crate::domain::policy::WAYS;
+
 pub struct Upstream;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +57,8 @@ pub enum Refusal {
     Unknown,
     #[error("this upstream exists already")]
     Exists,
+    #[error("`{0}` is a way to sign in of its own in security policies: choose another name")]
+    Reserved(Name),
     #[error("an upstream stays what it is: make another one for another kind of connection")]
     OtherKind,
 }
@@ -67,6 +71,7 @@ impl Decider for Upstream {
 
     fn decide(state: &State, command: Command, _: &Ctx) -> Result<Vec<UpstreamEvent>, Refusal> {
         match (state, command) {
+            (State::Absent, Command::Create { name, .. }) if WAYS.contains(&name.as_str()) => Err(Refusal::Reserved(name)),
             (State::Absent, Command::Create { upstream, org, name, settings, secret }) => {
                 Ok(vec![UpstreamEvent::Created { upstream, org, name, settings, secret }])
             }
@@ -143,6 +148,15 @@ mod tests {
         given::<Upstream>([created()]).when(Command::Delete).then([deleted.clone()]);
         given::<Upstream>([created(), deleted]).when(Command::Delete).then_refused(|r| *r == Refusal::Unknown);
         given::<Upstream>([]).when(change(ldap(), None)).then_refused(|r| *r == Refusal::Unknown);
+    }
+
+    #[test]
+    fn no_upstream_is_called_as_another_way_to_sign_in_is() {
+        for way in WAYS {
+            let name = Name::parse(way).unwrap();
+            let create = Command::Create { upstream: ID, org: None, name: name.clone(), settings: Box::new(ldap()), secret: sealed("a") };
+            given::<Upstream>([]).when(create).then_refused(|r| *r == Refusal::Reserved(name.clone()));
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use gantry_kernel::{OffsetDateTime, UserId};
 use sqlx::PgPool;
 
+use crate::store::refresh;
+
 /// Applications with living tokens: client, scopes, since when.
 pub async fn apps(pool: &PgPool, user: UserId, now: OffsetDateTime) -> Result<Vec<(String, Vec<String>, OffsetDateTime)>, sqlx::Error> {
     let sql = "select client_id, array_agg(distinct scope), min(created_at) from families
@@ -10,10 +12,12 @@ pub async fn apps(pool: &PgPool, user: UserId, now: OffsetDateTime) -> Result<Ve
     sqlx::query_as(sql).bind(user.0).bind(now).fetch_all(pool).await
 }
 
-/// Ends all tokens of a client for a person; how many families.
+/// Ends all that a client has of a person; how many families, codes and devices.
 pub async fn disconnect(pool: &PgPool, user: UserId, client: &str, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
-    let sql = "update families set ended_at = $3, end_reason = 'disconnected' where user_id = $1 and client_id = $2 and ended_at is null";
-    Ok(sqlx::query(sql).bind(user.0).bind(client).bind(now).execute(pool).await?.rows_affected())
+    let mut tx = pool.begin().await?;
+    let ended = refresh::disconnect(&mut tx, user, client, "disconnected", now).await?;
+    tx.commit().await?;
+    Ok(ended)
 }
 
 type FactRow = (OffsetDateTime, String, String, String, String, String);

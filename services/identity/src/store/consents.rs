@@ -3,6 +3,8 @@
 use gantry_kernel::{OffsetDateTime, UserId};
 use sqlx::PgPool;
 
+use crate::store::refresh;
+
 #[derive(Clone, Debug)]
 pub struct Consent {
     pub client_id: String,
@@ -44,12 +46,7 @@ pub async fn put(pool: &PgPool, user: UserId, client: &str, scope: &str, now: Of
 pub async fn revoke(pool: &PgPool, user: UserId, client: &str, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
     let mut tx = pool.begin().await?;
     let gone = sqlx::query("delete from consents where user_id = $1 and client_id = $2").bind(user.0).bind(client).execute(&mut *tx).await?;
-    sqlx::query("update families set ended_at = $3, end_reason = 'consent revoked' where user_id = $1 and client_id = $2 and ended_at is null")
-        .bind(user.0)
-        .bind(client)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
+    refresh::disconnect(&mut tx, user, client, "consent revoked", now).await?;
     tx.commit().await?;
     Ok(gone.rows_affected() > 0)
 }

@@ -18,6 +18,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("identity-0540-revocation-lists", crate::store::revocation_lists::TABLES),
     ("identity-0550-session-certificates", crate::store::session_certificates::TABLES),
     ("identity-0560-followed-removals", crate::store::nodes::FOLLOWED),
+    ("identity-0570-offline-families", crate::store::refresh::OFFLINE),
+    ("identity-0580-sign-ins-ended", crate::store::sessions::ENDED),
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

@@ -5,6 +5,8 @@ use sqlx::{FromRow, PgConnection, PgPool, Row};
 
 use crate::domain::refresh::Shown;
 
+pub const OFFLINE: &str = "alter table families add column offline boolean not null default false;";
+
 #[derive(Clone, Debug)]
 pub struct Family {
     pub id: Uuid,
@@ -21,19 +23,31 @@ pub struct Family {
     pub claims: String,
     /// The key its tokens are bound to, as a `cnf` claim in JSON.
     pub cnf: Option<String>,
+    /// It is for when the person is away, and goes on when the session ends.
+    pub offline: bool,
 }
 
-crate::store::row!(Family { id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, ended_at, claims, cnf });
+crate::store::row!(Family { id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, ended_at, claims, cnf, offline });
 
-const FAMILY: &str = "f.id, f.client_id, f.user_id, f.session_id, f.scope, f.auth_time, f.amr, f.created_at, f.expires_at, f.ended_at, f.claims, f.cnf";
+const FAMILY: &str =
+    "f.id, f.client_id, f.user_id, f.session_id, f.scope, f.auth_time, f.amr, f.created_at, f.expires_at, f.ended_at, f.claims, f.cnf, f.offline";
 
-/// Starts a family, with its first token if it has one, in one statement. `joins`: its client has part in the session and
-/// wants to hear of its end. `false`: the family has been ended before it began (a replayed code).
-pub async fn start(pool: &PgPool, family: &Family, token: Option<(&[u8], OffsetDateTime)>, joins: bool) -> Result<bool, sqlx::Error> {
+/// Starts a family, with its first token if it has one, in one statement. `ground`: the session that gave the code or the word for it;
+/// it must be alive, and stays so until this is written, so that whoever ends it ends the family, too. `joins`: its client has part in
+/// the session and wants to hear of its end. `false`: the session has ended, or the family has before it began (a replayed code).
+pub async fn start(
+    connection: &mut PgConnection,
+    family: &Family,
+    ground: Option<Uuid>,
+    token: Option<(&[u8], OffsetDateTime)>,
+    joins: bool,
+) -> Result<bool, sqlx::Error> {
     let begun: Option<i32> = sqlx::query_scalar(
-        "with begun as (
-            insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, claims, cnf)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing returning id, session_id, client_id),
+        "with ground as (select id from sessions where id = $15 and ended_at is null and expires_at > $8 for share),
+         begun as (
+            insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, claims, cnf, offline)
+            select $1::uuid, $2::text, $3::uuid, $4::uuid, $5::text, $6::timestamptz, $7::text, $8::timestamptz, $9::timestamptz, $10::text, $11::text, $16::boolean
+            where $15::uuid is null or exists (select from ground) on conflict (id) do nothing returning id, session_id, client_id),
          token as (
             insert into refresh_tokens (hash, family, expires_at) select $12, id, $13 from begun where $12::bytea is not null on conflict do nothing),
          joined as (
@@ -55,7 +69,9 @@ pub async fn start(pool: &PgPool, family: &Family, token: Option<(&[u8], OffsetD
     .bind(token.map(|(hash, _)| hash))
     .bind(token.map(|(_, expires_at)| expires_at))
     .bind(joins)
-    .fetch_optional(pool)
+    .bind(ground)
+    .bind(family.offline)
+    .fetch_optional(connection)
     .await?;
     Ok(begun.is_some())
 }
@@ -141,7 +157,9 @@ pub async fn end(pool: &PgPool, family: Uuid, why: &str, now: OffsetDateTime) ->
 
 /// Ends a family, or makes sure that it never begins: a replayed code may overtake its own first use.
 pub async fn forestall(pool: &PgPool, family: &Family, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
-    start(pool, family, None, false).await?;
+    let mut connection = pool.acquire().await?;
+    start(&mut connection, family, None, None, false).await?;
+    drop(connection);
     end(pool, family.id, why, now).await
 }
 
@@ -164,6 +182,21 @@ pub async fn is_ended(pool: &PgPool, family: Uuid) -> Result<bool, sqlx::Error> 
 /// The claims that were asked for at its beginning.
 pub async fn claims_of(pool: &PgPool, family: Uuid) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("select claims from families where id = $1").bind(family).fetch_optional(pool).await
+}
+
+/// Ends all that a client has of a person, what is under way with it: codes that were not exchanged yet and devices that were approved give
+/// nothing any more. How many of all of these.
+pub async fn disconnect(connection: &mut PgConnection, user: UserId, client: &str, why: &str, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
+    // The family of a code is there before the code is shown: its first use comes too late. One that ran out a moment ago may be in somebody's hands.
+    let codes = "insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, claims, ended_at, end_reason)
+                 select family, client_id, user_id, session_id, scope, auth_time, amr, $3, $3 + interval '1 day', claims, $3, $4 from codes
+                 where user_id = $1 and client_id = $2 and expires_at > $3 - interval '1 minute' on conflict (id) do nothing";
+    let begun = sqlx::query(codes).bind(user.0).bind(client).bind(now).bind(why).execute(&mut *connection).await?;
+    let devices = "update device_codes set state = 'denied' where user_id = $1 and client_id = $2 and state = 'approved' and expires_at > $3";
+    let approved = sqlx::query(devices).bind(user.0).bind(client).bind(now).execute(&mut *connection).await?;
+    let families = "update families set ended_at = $3, end_reason = $4 where user_id = $1 and client_id = $2 and ended_at is null";
+    let had = sqlx::query(families).bind(user.0).bind(client).bind(now).bind(why).execute(&mut *connection).await?;
+    Ok(begun.rows_affected() + approved.rows_affected() + had.rows_affected())
 }
 
 pub async fn end_all_of_client(pool: &PgPool, client: &str, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {

@@ -9,7 +9,7 @@ pub const TABLES: &str = "create table session_certificates (
     );
     create index session_certificates_authority on session_certificates (authority);";
 
-/// A living session, and a certificate that it stands on.
+/// A session that is alive or of which something is, and a certificate that it stands on.
 #[derive(Clone, Debug)]
 pub struct SessionCertificate {
     pub session_id: Uuid,
@@ -29,6 +29,7 @@ pub async fn keep(pool: &PgPool, session: Uuid, authorities: &[Uuid], serial: &[
 /// Those of one authority's certificates.
 pub async fn of(pool: &PgPool, authority: Uuid, now: OffsetDateTime) -> Result<Vec<SessionCertificate>, sqlx::Error> {
     let sql = "select c.session_id, s.user_id, c.serial from session_certificates c join sessions s on s.id = c.session_id
-               where c.authority = $1 and s.ended_at is null and s.expires_at > $2";
+               where c.authority = $1 and ((s.ended_at is null and s.expires_at > $2)
+                   or exists (select from families f where f.session_id = s.id and f.ended_at is null and f.expires_at > $2))";
     sqlx::query_as(sql).bind(authority).bind(now).fetch_all(pool).await
 }

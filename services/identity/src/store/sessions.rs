@@ -2,9 +2,14 @@
 
 use gantry_kernel::{OffsetDateTime, UserId, Uuid};
 use sqlx::{FromRow, PgPool, Row};
+use time::Duration;
 
 use crate::store::directory::{ALONG, user_along};
 use crate::store::entities::user;
+
+/// When all sign-ins of somebody were ended last.
+pub const ENDED: &str = "create table sign_ins_ended (user_id uuid primary key, at timestamptz not null);
+    create index sign_ins_ended_at on sign_ins_ended (at);";
 
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -92,7 +97,7 @@ pub async fn strengthen(pool: &PgPool, user: UserId, id: Uuid, amr: &str, secret
 }
 
 /// When a session was used last is known to so much: who has just read it need not write.
-pub const SEEN_EVERY: time::Duration = time::Duration::minutes(1);
+pub const SEEN_EVERY: Duration = Duration::minutes(1);
 
 /// At most once a minute, so that reading stays cheap.
 pub async fn seen(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<(), sqlx::Error> {
@@ -112,8 +117,17 @@ pub async fn living(pool: &PgPool, user: UserId, keep: Option<Uuid>, now: Offset
     sqlx::query_scalar(sql).bind(user.0).bind(now).bind(keep).fetch_all(pool).await
 }
 
-/// Ends one session of a person, with the refresh tokens that came from it. Whether there was one.
-pub async fn end(pool: &PgPool, user: UserId, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+/// What goes with a session that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// The refresh tokens that came from it but those for when the person is away: it is over.
+    Online,
+    /// All of them: what was proved when it was opened counts for nothing any more.
+    Everything,
+}
+
+/// Ends one session of a person, with the refresh tokens that came from it. Whether there was anything to end.
+pub async fn end(pool: &PgPool, user: UserId, id: Uuid, along: Along, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
     let mut tx = pool.begin().await?;
     let ended = sqlx::query("update sessions set ended_at = $3 where id = $2 and user_id = $1 and ended_at is null")
         .bind(user.0)
@@ -121,19 +135,18 @@ pub async fn end(pool: &PgPool, user: UserId, id: Uuid, now: OffsetDateTime) -> 
         .bind(now)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("update families set ended_at = $3, end_reason = 'session ended' where session_id = $2 and user_id = $1 and ended_at is null")
-        .bind(user.0)
-        .bind(id)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
+    let families = "update families set ended_at = $3, end_reason = 'session ended'
+                    where session_id = $2 and user_id = $1 and ended_at is null and (not offline or $4)";
+    let came = sqlx::query(families).bind(user.0).bind(id).bind(now).bind(along == Along::Everything).execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(ended.rows_affected() > 0)
+    Ok(ended.rows_affected() + came.rows_affected() > 0)
 }
 
-/// Ends everything of a person but the session `keep`.
+/// Ends everything of a person but the session `keep` and what came from it, also the sign-ins that are under way.
 pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     let mut tx = pool.begin().await?;
+    let mark = "insert into sign_ins_ended (user_id, at) values ($1, $2) on conflict (user_id) do update set at = greatest(sign_ins_ended.at, excluded.at)";
+    sqlx::query(mark).bind(user.0).bind(now).execute(&mut *tx).await?;
     sqlx::query("update sessions set ended_at = $2 where user_id = $1 and ended_at is null and id is distinct from $3")
         .bind(user.0)
         .bind(now)
@@ -148,6 +161,35 @@ pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str,
         .execute(&mut *tx)
         .await?;
     tx.commit().await
+}
+
+/// When all sign-ins of a person were ended last, if that was lately.
+pub async fn all_ended_at(pool: &PgPool, user: UserId) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar("select at from sign_ins_ended where user_id = $1").bind(user.0).fetch_optional(pool).await
+}
+
+/// Sessions with their people whose time is over by the policy of the platform or of an organisation: so many hours after the sign-in, or
+/// not used for so long. What a refresh token gave is used until it has run out, after `lasting`; what is for when the person is away does not
+/// use the session. Those that ran out by themselves more than a day ago are not looked at.
+pub async fn overdue(pool: &PgPool, lasting: Duration, now: OffsetDateTime, limit: i64) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    let sql = "with limits as materialized (
+            select org, (policy::jsonb ->> 'session_hours')::int * interval '1 hour' as whole, (policy::jsonb ->> 'session_idle_minutes')::int * interval '1 minute' as idle
+            from security_policies where policy like '%\"session_%')
+         select s.id, s.user_id from sessions s where s.ended_at is null and s.expires_at > $1 - interval '1 day' and exists (
+            select from limits l where (l.org = $2 or exists (select from members m where m.org = l.org and m.user_id = s.user_id))
+              and (s.created_at < $1 - l.whole
+                   or (s.last_seen_at < $1 - l.idle and not exists (
+                       select from families f left join refresh_tokens t on t.family = f.id
+                       where f.session_id = s.id and not f.offline and greatest(f.created_at, t.used_at) > $1 - l.idle - $3 * interval '1 second'))))
+         limit $4";
+    sqlx::query_as(sql).bind(now).bind(Uuid::nil()).bind(lasting.as_seconds_f64()).bind(limit).fetch_all(pool).await
+}
+
+/// Whether tokens that came from a session were given since then, as [`overdue`] asks.
+pub async fn worked_since(pool: &PgPool, id: Uuid, since: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let sql = "select exists (select from families f left join refresh_tokens t on t.family = f.id
+               where f.session_id = $1 and not f.offline and greatest(f.created_at, t.used_at) > $2)";
+    sqlx::query_scalar(sql).bind(id).bind(since).fetch_one(pool).await
 }
 
 /// The clients that a session was used for.

@@ -1,5 +1,8 @@
 //! Attempt limits, the captcha, and policies: what a thief meets, and what a colleague does not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gantry_identity::config::Config;
 use gantry_identity::domain::captcha::is_work;
 use reqwest::Method;
@@ -48,6 +51,74 @@ async fn after_failures_a_captcha_is_asked_of_known_and_unknown_names_alike() {
             assert_eq!(replayed.status, 403, "an answer counts once");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_to_come_back_keeps_the_captcha() {
+    let config = Config { hashes_at_once: 1, attempts_per_pair: 1_000, attempts_per_account: 1_000, attempts_per_address: 100_000, ..Config::default() };
+    let suite = Suite::with(config).await;
+    suite.register("ada").await;
+    let mut browser = suite.browser();
+    let mut page = browser.get("/login").await;
+    for _ in 0..3 {
+        page = try_with(&mut browser, &page, "ada", "wrong", None).await;
+    }
+    // More at once than there are places, all the time; nobody of them is asked for a captcha.
+    let (over, cookies) = (Arc::new(AtomicBool::new(false)), browser.cookies.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; "));
+    let flood: Vec<_> = (0..20)
+        .map(|i| {
+            let request = suite.world.http.post(format!("{}/login", suite.base)).header("cookie", &cookies);
+            let (csrf, over) = (page.field("csrf"), over.clone());
+            tokio::spawn(async move {
+                for n in 0.. {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let form = [("csrf", csrf.clone()), ("username", format!("flood-{i}-{n}")), ("password", "x".to_owned())];
+                    request.try_clone().unwrap().form(&form).send().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let begun = std::time::Instant::now();
+    let (token, nonce) = loop {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(120), "the queue is never full");
+        let token = page.field("captcha");
+        let nonce = (0u64..).map(|n| n.to_string()).find(|n| is_work(&token, n, 16)).unwrap();
+        let seen = try_with(&mut browser, &page, "ada", "wrong", Some(&nonce)).await;
+        if seen.status == 429 {
+            assert_eq!((seen.field("captcha"), seen.headers.contains_key("retry-after")), (token.clone(), true), "the page asks nothing new");
+            break (token, nonce);
+        }
+        assert_eq!(seen.status, 401, "there was a place: {}", seen.body);
+        page = seen;
+    };
+    over.store(true, Ordering::Relaxed);
+    for task in flood {
+        task.await.unwrap();
+    }
+    let fields = [("csrf", page.field("csrf")), ("username", "ada".into()), ("password", PASSWORD.into()), ("captcha", token), ("work", nonce)];
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let seen = browser.post("/login", &fields).await;
+    assert_eq!(seen.status, 303, "{}", seen.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_step_counts_for_nothing_once_all_sign_ins_were_ended() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let (admin, ada) = (suite.admin().await, suite.access("ada").await);
+    assert_eq!(suite.put(&admin, "/api/v1/policies/security", json!({ "second_factor": "required" })).await, 200);
+    let begin = async |browser: &mut Browser<'_>| {
+        browser.sign_in("ada", PASSWORD).await;
+        browser.get("/login/enrol").await.status
+    };
+    let mut stranger = suite.browser();
+    assert_eq!(begin(&mut stranger).await, 200, "who knows the password may add a factor of theirs");
+    assert_eq!(suite.delete(&ada, "/api/v1/sessions").await, 204);
+    let seen = stranger.get("/login/enrol").await;
+    assert!(seen.status == 303 && seen.location().starts_with("/login?"), "{} {}", seen.status, seen.location());
+    assert_eq!(begin(&mut suite.browser()).await, 200, "the next one does");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +232,13 @@ async fn a_policy_shuts_out_foreign_networks_and_other_ways_to_sign_in() {
     };
     assert_eq!(from("203.0.113.9").await.unwrap().status(), 403);
     assert_eq!(from("127.0.0.1").await.unwrap().status(), 201);
-    assert_eq!(put(json!({ "sign_in_by": ["corp"] })).await.0, 200);
+    let (status, refused) = put(json!({ "sign_in_by": ["password", "corp"] })).await;
+    assert_eq!(
+        (status, refused["errors"][0]["field"].as_str()),
+        (400, Some("sign_in_by[1]")),
+        "whoever made an upstream of that name would come in: {refused}"
+    );
+    assert_eq!(put(json!({ "sign_in_by": ["passkey"] })).await.0, 200);
     assert_eq!(from("127.0.0.1").await.unwrap().status(), 403, "passwords are not among the ways");
 }
 

@@ -441,3 +441,35 @@ async fn an_account_is_linked_by_proof_only() {
     assert_eq!(suite.json(Method::DELETE, &format!("/api/v1/users/{}", person["id"].as_str().unwrap()), Some(&admin), None).await.0, 204);
     assert_eq!(try_login(&suite, "cyd", "pw-cyd").await.0, 303);
 }
+
+/// Servers that take connections and never say anything: those of organisations leave room for those of the platform.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_directories_of_organisations_hold_up_nobody_else() {
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    assert_eq!(suite.post(&admin, "/api/v1/orgs", json!({ "name": "acme" })).await.0, 201);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("ldap://{}", silent.local_addr().unwrap());
+    let settings = json!({
+        "allow_private": true, "sync_minutes": 0,
+        "connection": { "ldap": { "servers": [server], "plaintext": true, "timeout_seconds": 60, "bind_dn": "cn=x", "user_base": PEOPLE }},
+    });
+    for (name, org) in [("one", Some("acme")), ("two", Some("acme")), ("platform", None)] {
+        let body = json!({ "name": name, "org": org, "settings": settings, "secret": "s" });
+        let (status, made) = suite.post(&admin, "/api/v1/upstreams", body).await;
+        assert_eq!(status, 201, "{made}");
+    }
+    let begin = async |name: &str| suite.post(&admin, &format!("/api/v1/upstreams/{name}/syncs"), json!({})).await;
+    // With the connections that a test has, one at a time.
+    assert_eq!(begin("one").await.0, 202);
+    let (status, refused) = begin("two").await;
+    assert_eq!((status, refused["code"].as_str()), (409, Some("identity.sync_running")), "{refused}");
+    let (status, begun) = begin("platform").await;
+    assert_eq!(status, 202, "{begun}");
+
+    // With its organisation an upstream goes, and its name is free.
+    assert_eq!(suite.delete(&admin, "/api/v1/orgs/acme?confirm=acme").await, 204);
+    assert_eq!(suite.get(&admin, "/api/v1/upstreams/two").await.0, 404);
+    let (status, made) = suite.post(&admin, "/api/v1/upstreams", json!({ "name": "two", "settings": settings, "secret": "s" })).await;
+    assert_eq!(status, 201, "{made}");
+}

@@ -138,7 +138,7 @@ async fn a_client_hears_of_a_sign_out_even_when_it_was_away() {
         suite.client(&admin, json!({ "backchannel_logout_uri": format!("https://{address}/logout"), "backchannel_logout_session_required": true })).await;
     let mut browser = suite.signed_in("ada").await;
     let pkce = Pkce::new("b");
-    let code = browser.get(&ask(&id, &pkce, &[])).await.code();
+    let code = browser.get(&ask(&id, &pkce, &[("scope", "openid profile")])).await.code();
     let (_, tokens) = suite.form("/oauth2/token", &exchange(&id, &secret, &code, &pkce)).await;
     let id_token = claims(tokens["id_token"].as_str().unwrap());
 
@@ -203,6 +203,49 @@ async fn the_end_of_a_session_is_told_however_many_came_after_it() {
         .await
         .unwrap();
     assert_eq!(left, 1, "the one at which it was asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_time_is_over_ends_and_is_told_though_its_browser_never_comes_back() {
+    gantry_testkit::clause("6.5.2.2.j");
+    let config = gantry_identity::config::Config { outside_private: true, ..Default::default() };
+    let suite = Suite::with(config.clone()).await;
+    suite.register("ada").await;
+    let admin = suite.admin().await;
+    let (heard, mut notices) = mpsc::unbounded_channel::<String>();
+    let address = client_with_tls(&suite.world, heard, Arc::new(AtomicUsize::new(0))).await;
+    let (id, secret) = suite.client(&admin, json!({ "backchannel_logout_uri": format!("https://{address}/logout") })).await;
+    let join = async || {
+        let pkce = Pkce::new("o");
+        let code = suite.signed_in("ada").await.get(&ask(&id, &pkce, &[("scope", "openid profile")])).await.code();
+        let (_, tokens) = suite.form("/oauth2/token", &exchange(&id, &secret, &code, &pkce)).await;
+        let session = claims(tokens["id_token"].as_str().unwrap())["sid"].as_str().unwrap().to_owned();
+        (session, tokens["refresh_token"].as_str().unwrap().to_owned())
+    };
+    let (idle, busy, old) = (join().await, join().await, join().await);
+    assert_eq!(suite.put(&admin, "/api/v1/policies/security", json!({ "session_idle_minutes": 5, "session_hours": 8 })).await, 200);
+    let pool = &suite.host.db().pool;
+    // Nobody's browser was here lately. In one session tokens are in use; one has run out, its refresh token has not.
+    sqlx::query("update sessions set last_seen_at = now() - interval '1 hour'").execute(pool).await.unwrap();
+    let at = |session: &str| session.parse::<uuid::Uuid>().unwrap();
+    let unused = "update families set created_at = now() - interval '1 hour' where session_id = $1";
+    sqlx::query(unused).bind(at(&idle.0)).execute(pool).await.unwrap();
+    let run_out = "update sessions set created_at = now() - interval '9 hours', expires_at = now() - interval '1 hour' where id = $1";
+    sqlx::query(run_out).bind(at(&old.0)).execute(pool).await.unwrap();
+
+    // Another replica looks when it starts.
+    let (beside, _) = suite.world.replica::<gantry_identity::Identity>(config).await;
+    let mut told = async || claims(&tokio::time::timeout(Duration::from_secs(120), notices.recv()).await.expect("told").unwrap())["sid"].clone();
+    let mut over = [told().await, told().await].map(|sid| sid.as_str().unwrap().to_owned());
+    over.sort();
+    let mut expected = [idle.0.clone(), old.0.clone()];
+    expected.sort();
+    assert_eq!(over, expected);
+    for ((_, token), status) in [(&idle, 400), (&busy, 200), (&old, 400)] {
+        let fields = [("grant_type", "refresh_token"), ("client_id", &id), ("client_secret", &secret), ("refresh_token", token)];
+        assert_eq!(suite.form("/oauth2/token", &fields).await.0, status);
+    }
+    beside.stop().await;
 }
 
 /// A client's endpoint with a certificate of the installation; it is away for the first `away` requests.

@@ -111,3 +111,46 @@ async fn sign_ins_and_refusals_are_on_record_and_the_record_cannot_be_changed() 
     let all: String = sqlx::query_scalar("select string_agg(data::text || actor, ' ') from events").fetch_one(pool).await.unwrap();
     assert!(!all.contains("ada@example.org") && !all.contains(PASSWORD), "nothing personal stands in the log in clear");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisations_program_hears_of_its_organisations_tokens_only() {
+    let suite = Suite::start().await;
+    let [ada, bob, _] = suite.acme().await;
+    let refresh = suite.tokens("bob").await["refresh_token"].as_str().unwrap().to_owned();
+    let mut made = Vec::new();
+    for id in ["one", "two"] {
+        let settings = crate::party::settings(json!({ "grant_types": ["client_credentials"], "redirect_uris": [] }));
+        let (status, client) = suite.post(&ada, "/api/v1/clients", json!({ "id": id, "org": "acme", "settings": settings })).await;
+        assert_eq!(status, 201, "{client}");
+        made.push((id, client["secret"].as_str().unwrap().to_owned()));
+    }
+    let own = async |(id, secret): &(&str, String)| {
+        let fields = [("grant_type", "client_credentials"), ("client_id", *id), ("client_secret", secret)];
+        let (status, tokens) = suite.form("/oauth2/token", &fields).await;
+        assert_eq!(status, 200, "{tokens}");
+        tokens["access_token"].as_str().unwrap().to_owned()
+    };
+    let (one, two) = (own(&made[0]).await, own(&made[1]).await);
+    for (token, known) in [(&one, true), (&two, true), (&bob, false), (&refresh, false)] {
+        let fields = [("client_id", "one"), ("client_secret", made[0].1.as_str()), ("token", token)];
+        let (status, told) = suite.form("/oauth2/introspect", &fields).await;
+        assert_eq!((status, told["active"].as_bool(), told.get("sub").is_some()), (200, Some(known), known), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_refresh_token_gives_counts_after_the_browsers_session_has_run_out() {
+    let (suite, _folder) = suite_with_client().await;
+    suite.register("ada").await;
+    let tokens = suite.tokens("ada").await;
+    let pool = &suite.host.db().pool;
+    sqlx::query("update sessions set expires_at = now() - interval '1 minute'").execute(pool).await.unwrap();
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let (status, next) = suite.form("/oauth2/token", &[("grant_type", "refresh_token"), ("client_id", "gantry-console"), ("refresh_token", refresh)]).await;
+    assert_eq!(status, 200, "{next}");
+    let access = next["access_token"].as_str().unwrap();
+    let fields = [("client_id", "robot"), ("client_secret", "s3cret-of-the-robot"), ("token", access)];
+    assert_eq!(suite.form("/oauth2/introspect", &fields).await.1["active"], true);
+    let bearer = format!("Bearer {access}");
+    assert_eq!(suite.get_with("/oauth2/userinfo", &[("authorization", &bearer)]).await.0, 200);
+}

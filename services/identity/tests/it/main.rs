@@ -25,6 +25,7 @@ mod keys;
 mod machines;
 mod mails;
 mod nodes;
+mod offline;
 mod openid;
 mod party;
 mod passkeys;

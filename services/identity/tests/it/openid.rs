@@ -68,6 +68,31 @@ async fn a_third_party_gets_what_the_person_agreed_to_and_loses_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_code_from_before_the_application_was_disconnected_gives_nothing() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let admin = suite.admin().await;
+    let (id, secret) = suite.client(&admin, json!({ "consent_required": true })).await;
+    let ada = suite.access("ada").await;
+    let mut browser = suite.signed_in("ada").await;
+    let pkce = Pkce::new("d");
+    for path in ["/api/v1/me/consents", "/api/v1/me/applications"] {
+        let seen = browser.get(&ask(&id, &pkce, &[("scope", "openid email"), ("prompt", "consent")])).await;
+        let agreed = agree(&mut browser, &seen, "approve").await;
+        let code = browser.get(agreed.location()).await.code();
+        assert_eq!(suite.delete(&ada, &format!("{path}/{id}")).await, 204, "{path}");
+        let (status, refused) = suite.form("/oauth2/token", &exchange(&id, &secret, &code, &pkce)).await;
+        assert_eq!((status, refused["error"].as_str()), (400, Some("invalid_grant")), "{path}: {refused}");
+    }
+    // A code from a session that ended before it was exchanged, too.
+    let seen = browser.get(&ask(&id, &pkce, &[("scope", "openid email"), ("prompt", "consent")])).await;
+    let agreed = agree(&mut browser, &seen, "approve").await;
+    let code = browser.get(agreed.location()).await.code();
+    assert_eq!(suite.delete(&ada, "/api/v1/sessions").await, 204);
+    assert_eq!(suite.form("/oauth2/token", &exchange(&id, &secret, &code, &pkce)).await.1["error"], "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pushed_request_is_its_clients_alone_and_good_for_one_code() {
     let suite = Suite::start().await;
     suite.register("ada").await;

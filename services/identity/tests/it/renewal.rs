@@ -26,6 +26,11 @@ async fn world(suspend_gone: bool) -> (Suite, Suite, String, String) {
 
 /// The same; the partner's UserInfo endpoint is away while `silent` is set.
 async fn world_behind(suspend_gone: bool, silent: Arc<AtomicBool>) -> (Suite, Suite, String, String) {
+    world_of(suspend_gone, silent, None).await
+}
+
+/// The same; the provider is of the platform or, with one, of an organisation.
+async fn world_of(suspend_gone: bool, silent: Arc<AtomicBool>, org: Option<&str>) -> (Suite, Suite, String, String) {
     let (up, issuer) = partner_behind(silent).await;
     let down = Suite::start().await;
     let (admin, there) = (down.admin().await, up.admin_at(&issuer).await);
@@ -35,7 +40,7 @@ async fn world_behind(suspend_gone: bool, silent: Arc<AtomicBool>) -> (Suite, Su
     assert_eq!(down.post(&admin, "/api/v1/orgs", json!({ "name": "partners" })).await.0, 201);
     assert_eq!(down.post(&admin, "/api/v1/orgs/partners/teams", json!({ "name": "guests" })).await.0, 201);
     let settings = settings(&issuer, suspend_gone, &["profile", "email", "groups", "offline_access"]);
-    create(&down, &admin, json!({ "name": "partner", "secret": "a-long-enough-shared-secret", "settings": settings })).await;
+    create(&down, &admin, json!({ "name": "partner", "org": org, "secret": "a-long-enough-shared-secret", "settings": settings })).await;
     (up, down, there, admin)
 }
 
@@ -159,4 +164,22 @@ async fn the_next_token_is_kept_also_when_what_is_said_with_it_cannot_be_had() {
     assert_eq!((&heard["result"], &heard["report"]["seen"], &heard["report"]["skipped"]), (&json!("ok"), &json!(1), &json!(0)), "{heard}");
     assert_eq!((&heard["report"]["suspended"], &heard["report"]["roles_taken"]), (&json!(0), &json!(0)), "{heard}");
     assert_eq!((me(&down, &mut browser).await["groups"].to_string().as_str(), guests(&down, &admin).await), ("[\"partners:editor\"]", 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisations_provider_puts_nobody_into_a_team_with_rights_beyond_it() {
+    let (up, down, _there, admin) = world_of(true, Arc::default(), Some("partners")).await;
+    let mut browser = down.browser();
+    come_in(&up, &mut browser).await;
+    assert_eq!(guests(&down, &admin).await, 1);
+    let (_, team) = down.get(&admin, "/api/v1/orgs/partners/teams/guests").await;
+    let strong = json!({ "subject": format!("team:{}", team["id"].as_str().unwrap()), "role": "viewer" });
+    assert_eq!(down.post(&admin, "/api/v1/bindings", strong).await.0, 201);
+    let cut = sync(&down, &admin).await;
+    assert_eq!((&cut["result"], guests(&down, &admin).await), (&json!("ok"), 0), "{cut}");
+    assert!(cut["report"]["remarks"].to_string().contains("partners/guests"), "{cut}");
+    let mut again = down.browser();
+    come_in(&up, &mut again).await;
+    assert!(me(&down, &mut again).await["groups"].to_string().contains("partners:editor"), "what is the organisation's own goes on");
+    assert_eq!(guests(&down, &admin).await, 0);
 }

@@ -42,6 +42,11 @@ fn list(home: &tempfile::TempDir, pki: &Pki, hours: i64, revoked: &[&str]) -> Ve
     params.signed_by(&issuer).unwrap().der().to_vec()
 }
 
+/// A list as it is sent by hand, of now.
+pub fn revoked(home: &tempfile::TempDir, pki: &Pki, which: &[&str]) -> String {
+    STANDARD.encode(list(home, pki, -1, which))
+}
+
 /// A server that answers every request with the same status and body; both can be changed.
 async fn published(status: &'static str, body: Vec<u8>) -> (String, Arc<Mutex<(&'static str, Vec<u8>)>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

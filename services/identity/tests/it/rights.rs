@@ -164,3 +164,37 @@ async fn another_tenant_learns_nothing_of_teams_roles_and_rights() {
     assert_eq!(suite.post(&mallory, "/api/v1/rights/check", json!({ "permission": "apps.read", "org": "acme" })).await.0, 404);
     assert_eq!(suite.post(&mallory, "/api/v1/rights/check", json!({ "permission": "no.such", "org": "evil" })).await.0, 400);
 }
+
+/// A team of an organisation may have a role at the platform; the organisation's administrator must not get at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_hangs_a_team_below_one_whose_roles_they_do_not_have() {
+    let suite = Suite::start().await;
+    let [ada, bob, _] = suite.acme().await;
+    let admin = suite.admin().await;
+    let (_, ops) = suite.post(&ada, "/api/v1/orgs/acme/teams", json!({ "name": "ops" })).await;
+    for body in [json!({ "name": "mine" }), json!({ "name": "below", "parent": "ops" })] {
+        assert_eq!(suite.post(&ada, "/api/v1/orgs/acme/teams", body).await.0, 201);
+    }
+    let strong = json!({ "subject": format!("team:{}", ops["id"].as_str().unwrap()), "role": "admin" });
+    assert_eq!(suite.post(&admin, "/api/v1/bindings", strong).await.0, 201);
+    assert_eq!(suite.put(&ada, "/api/v1/orgs/acme/teams/mine/members/bob", json!({})).await, 204);
+    for team in ["ops", "below"] {
+        assert_eq!(suite.put(&ada, &format!("/api/v1/orgs/acme/teams/{team}/members/bob"), json!({})).await, 403, "{team}");
+        let (status, refused) = suite.patch(&ada, "/api/v1/orgs/acme/teams/mine", json!({ "parent": team })).await;
+        assert_eq!(status, 403, "{team}: {refused}");
+    }
+    assert_eq!(suite.get(&bob, "/api/v1/policies/security").await.0, 403, "bob has nothing at the platform");
+    // Where a team hangs already it may be said to hang, and nothing is written.
+    let below = "/api/v1/orgs/acme/teams/below";
+    let events = async || {
+        let sql = "select count(*) from events where kind = 'team.moved'";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&suite.host.db().pool).await.unwrap()
+    };
+    let before = events().await;
+    let (status, same) = suite.patch(&ada, below, json!({ "parent": "ops", "display_name": "Below" })).await;
+    assert_eq!((status, same["parent"].as_str(), same["display_name"].as_str()), (200, Some("ops"), Some("Below")), "{same}");
+    assert_eq!(events().await, before);
+    assert_eq!(suite.patch(&ada, below, json!({ "parent": "" })).await.0, 200, "taking it away gives nobody anything");
+    assert_eq!(suite.patch(&admin, "/api/v1/orgs/acme/teams/mine", json!({ "parent": "ops" })).await.0, 200, "who has the role may");
+    assert_eq!(suite.get(&bob, "/api/v1/policies/security").await.0, 200);
+}

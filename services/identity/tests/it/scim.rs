@@ -311,3 +311,72 @@ async fn a_bulk_request_may_name_what_a_later_operation_makes() {
     let mut gone = answer["Operations"].as_array().unwrap().iter().filter(|o| o["method"] == "DELETE");
     assert!(gone.all(|o| o["location"].as_str().is_some_and(|at| at.contains("/scim/v2/orgs/acme/Users/"))), "{answer}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_puts_nobody_into_a_team_with_rights_beyond_the_organisation() {
+    let suite = Suite::start().await;
+    let [ada, bob, _] = suite.acme().await;
+    let scim = Directory::of(&suite, &ada, "acme").await;
+    let (_, me) = scim.get("acme/Users?filter=userName+eq+%22bob%22").await;
+    let me = me["Resources"][0]["id"].as_str().unwrap();
+    let (_, ops) = scim.post("acme/Groups", json!({ "displayName": "Ops" })).await;
+    let (_, below) = scim.post("acme/Groups", json!({ "displayName": "Below" })).await;
+    let (ops, below) = (ops["id"].as_str().unwrap(), below["id"].as_str().unwrap());
+    let (one, two) = (format!("acme/Groups/{ops}"), format!("acme/Groups/{below}"));
+    assert_eq!(scim.patch(&one, json!([{ "op": "add", "path": "members", "value": [{ "value": below }] }])).await.0, 200);
+    let strong = json!({ "subject": format!("team:{ops}"), "role": "viewer" });
+    assert_eq!(suite.post(&suite.admin().await, "/api/v1/bindings", strong).await.0, 201);
+    for group in [&one, &two] {
+        let (status, refused) = scim.patch(group, json!([{ "op": "add", "path": "members", "value": [{ "value": me }] }])).await;
+        assert_eq!(status, 403, "{refused}");
+        let put = json!({ "displayName": "X", "members": [{ "value": me }] });
+        assert_eq!(scim.send(Method::PUT, group, Some(put), None).await.0, 403);
+    }
+    let (_, other) = scim.post("acme/Groups", json!({ "displayName": "Other", "members": [{ "value": me }] })).await;
+    let more = json!([{ "op": "add", "path": "members", "value": [{ "value": other["id"] }] }]);
+    assert_eq!(scim.patch(&one, more).await.0, 403, "nor a group with people in it");
+    assert_eq!(suite.get(&bob, "/api/v1/policies/security").await.0, 403);
+    // The same members again are no change, and taking out is always allowed.
+    let same = json!({ "displayName": "Ops", "members": [{ "value": below }] });
+    assert_eq!(scim.send(Method::PUT, &one, Some(same), None).await.0, 200);
+    assert_eq!(scim.send(Method::PUT, &one, Some(json!({ "displayName": "Ops" })), None).await.0, 200);
+    assert_eq!(scim.patch(&two, json!([{ "op": "add", "path": "members", "value": [{ "value": me }] }])).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_takes_no_account_over_that_has_rights_elsewhere() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let admin = suite.admin().await;
+    assert_eq!(suite.post(&admin, "/api/v1/orgs", json!({ "name": "other" })).await.0, 201);
+    let scim = Directory::of(&suite, &ada, "acme").await;
+    let mut made = Vec::new();
+    for name in ["grace", "linus", "hopper"] {
+        let (status, user) = scim.post("acme/Users", person(name, name)).await;
+        assert_eq!(status, 201, "{user}");
+        made.push(format!("acme/Users/{}", user["id"].as_str().unwrap()));
+    }
+    let set = async |one: &str, path: &str, value: Value| scim.patch(one, json!([{ "op": "replace", "path": path, "value": value }])).await.0;
+    let password = "Quartz-lantern_57 meadow";
+    for one in &made {
+        assert_eq!(set(one, "password", json!(password)).await, 200);
+    }
+    // One gets a role at the platform, one a seat in another organisation.
+    assert_eq!(suite.post(&admin, "/api/v1/bindings", json!({ "subject": "grace", "role": "viewer" })).await.0, 201);
+    assert_eq!(suite.put(&admin, "/api/v1/orgs/other/members/linus", json!({})).await, 204);
+    for (one, status) in made.iter().zip([403, 403, 200]) {
+        assert_eq!(set(one, "password", json!("Granite-whistle_82 harbour")).await, status, "{one}");
+        assert_eq!(set(one, "emails", json!([{ "value": format!("{}@corp.example", one.rsplit('/').next().unwrap()), "primary": true }])).await, status);
+        assert_eq!(set(one, "displayName", json!("X")).await, 200);
+    }
+    // Who was suspended by the platform stays so.
+    assert_eq!(suite.patch(&admin, "/api/v1/users/hopper", json!({ "suspended": true, "reason": "stolen" })).await.0, 200);
+    assert_eq!(set(&made[2], "active", json!(true)).await, 403);
+    assert_eq!(suite.get(&admin, "/api/v1/users/hopper").await.1["state"], "suspended");
+    // What is more than this organisation's is not erased with it.
+    for one in &made {
+        assert_eq!(scim.send(Method::DELETE, one, None, None).await.0, 204);
+    }
+    let left = async |name: &str| suite.get(&admin, &format!("/api/v1/users/{name}")).await.0;
+    assert_eq!((left("grace").await, left("linus").await, left("hopper").await), (200, 200, 404));
+}

@@ -27,7 +27,7 @@ export function PolicyForm({ org }: { org?: string }) {
             <ChoiceField name="registration" label={t('protection.registration')} required options={['open', 'approval', 'closed'].map((value) => ({ value, label: t(`registrationRule.${value}`) }))} />
             <TextsField name="email_domains" label={t('protection.domains')} help={t('protection.domainsHelp')} />
             <TextsField name="networks" label={t('protection.networks')} help={t('protection.networksHelp')} />
-            <ChoiceField name="sign_in_by" label={t('protection.signInBy')} help={t('protection.signInByHelp')} free options={['password', 'passkey', 'directory'].map((value) => ({ value, label: t(`signInBy.${value}`) }))} />
+            <ChoiceField name="sign_in_by" label={t('protection.signInBy')} help={t('protection.signInByHelp')} free options={['password', 'passkey', 'certificate', 'directory'].map((value) => ({ value, label: t(`signInBy.${value}`) }))} />
             <div className="grid-narrow">
               <NumberField name="password_min_length" label={t('protection.length')} min={8} max={128} />
               <ChoiceField name="password_min_score" label={t('protection.score')} options={[3, 4].map((value) => ({ value: value as unknown as string, label: t(`passwordScore.s${value}`) }))} />

@@ -16,19 +16,29 @@ use crate::app::secrets::kept;
 use crate::error::{OAuthError, fault};
 use crate::store::{refresh, revoked, sessions};
 
-/// For clients with a secret: whether a token counts right now, its session and its owner included.
+/// For clients with a secret: whether a token counts right now, its session and its owner included. An organisation's client learns that of
+/// tokens of its own organisation's clients and of those that are for it; of others it hears what it hears of tokens that there are not.
 pub async fn introspect(State(app): State<App>, asking: Asking, form: Form) -> Result<Response, OAuthError> {
     let form = form.once()?;
-    if client(&app, &asking, &form).await?.is_public() {
+    let asker = client(&app, &asking, &form).await?;
+    if asker.is_public() {
         return Err(OAuthError::invalid_client());
     }
-    let told = about(&app, form.need("token")?).await?;
+    let told = about(&app, &asker, form.need("token")?).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response())
 }
 
-async fn about(app: &App, token: &str) -> Result<Value, Problem> {
+/// Whether a client may hear of a token of another client, for this audience.
+async fn may_hear(app: &App, asker: &Client, of: &str, audience: &[String]) -> Result<bool, Problem> {
+    if asker.org.is_none() || asker.id == of || asker.settings.audience.as_ref().is_some_and(|mine| audience.contains(mine)) {
+        return Ok(true);
+    }
+    Ok(app.clients.get(of).await?.is_some_and(|client| client.org == asker.org))
+}
+
+async fn about(app: &App, asker: &Client, token: &str) -> Result<Value, Problem> {
     if let Some(claims) = app.issued_claims(token) {
-        if !app.counts(&claims).await? {
+        if !may_hear(app, asker, &claims.client_id, &claims.aud).await? || !app.counts(&claims).await? {
             return Ok(json!({ "active": false }));
         }
         let mut answer = serde_json::to_value(&claims).map_err(fault)?;
@@ -41,6 +51,11 @@ async fn about(app: &App, token: &str) -> Result<Value, Problem> {
         return Ok(answer);
     }
     let found = refresh::family_of(app.pool(), &kept(token)).await.map_err(fault)?;
+    if let Some((family, ..)) = &found
+        && !may_hear(app, asker, &family.client_id, &[]).await?
+    {
+        return Ok(json!({ "active": false }));
+    }
     let alive = found.filter(|(family, expires, used)| family.ended_at.is_none() && !used && app.now() < *expires);
     Ok(alive.map_or_else(
         || json!({ "active": false }),
@@ -92,12 +107,15 @@ impl App {
         if revoked::is(self.pool(), &claims.jti).await.map_err(fault)? {
             return Ok(false);
         }
-        if let Some(family) = family_of(&claims.jti)
+        let family = family_of(&claims.jti);
+        if let Some(family) = family
             && refresh::is_ended(self.pool(), family).await.map_err(fault)?
         {
             return Ok(false);
         }
-        if let Some(session) = claims.sid.as_deref().and_then(|s| s.parse().ok())
+        // A session that is ended ends its families. One that has run out does not: refresh tokens go on, and so does what they give.
+        if family.is_none()
+            && let Some(session) = claims.sid.as_deref().and_then(|s| s.parse().ok())
             && !sessions::is_alive(self.pool(), session, self.now()).await.map_err(fault)?
         {
             return Ok(false);

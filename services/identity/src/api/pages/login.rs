@@ -29,21 +29,20 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
     if !form_fits(&app, &jar, form.get("csrf")) {
         return again(jar, StatusCode::BAD_REQUEST, "expired_form", None).await;
     }
-    // Before anything is asked for, and before a captcha is used up: a flood is sent away for as little as can be.
+    let text = |field: &str| form.get(field).unwrap_or_default();
+    // Before anything is asked for: a flood is sent away for as little as can be. And before the captcha, which counts once: whoever is told
+    // to come back has not used theirs up.
     let place = match app.hasher.enter() {
         Ok(place) => place,
         Err(problem) => {
-            let (status, error) = explain(&problem);
-            return refused(again(jar, status, error, None).await, problem);
+            let captcha = app.captcha_again(text("captcha"), text("digits")).await;
+            return refused(again(jar, problem.kind.status(), "busy", captcha).await, problem);
         }
     };
     let typed = name.unwrap_or_default();
-    if app.wants_captcha(typed, &origin.address).await {
-        let text = |field: &str| form.get(field).unwrap_or_default();
-        if !app.captcha_fits(text("captcha"), text("work"), text("digits")).await {
-            let captcha = app.new_captcha().await.ok();
-            return again(jar, StatusCode::FORBIDDEN, "captcha_needed", captcha).await;
-        }
+    if app.wants_captcha(typed, &origin.address).await && !app.captcha_fits(text("captcha"), text("work"), text("digits")).await {
+        let captcha = app.new_captcha().await.ok();
+        return again(jar, StatusCode::FORBIDDEN, "captcha_needed", captcha).await;
     }
     let password = Secret::new(form.get("password").unwrap_or_default());
     let (person, rules) = match app.prove_password(place, typed, &password, &origin).await {
@@ -66,7 +65,6 @@ fn refused(mut page: Response, problem: Problem) -> Response {
 fn explain(problem: &Problem) -> (StatusCode, &'static str) {
     match (problem.kind, problem.code) {
         (Kind::Unauthenticated, _) => (StatusCode::UNAUTHORIZED, "wrong_password"),
-        (Kind::TooMany, "identity.busy") => (StatusCode::TOO_MANY_REQUESTS, "busy"),
         (Kind::TooMany, _) => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
         (Kind::Unavailable, "identity.directory_unavailable") => (StatusCode::SERVICE_UNAVAILABLE, "directory_down"),
         (Kind::Conflict, "identity.link_needed") => (StatusCode::CONFLICT, "link_needed"),
@@ -91,7 +89,7 @@ pub(super) async fn page(
     let to = safe_continue(to);
     let origins = client_origins(app, to).await;
     let open = app.config.registration == Registration::Open;
-    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, ways => ways_of(app), certificate => app.config.certificates_url.is_some(), captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture }) };
+    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, ways => ways_of(app), certificate => app.config.certificates_url.is_some(), captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture, typed => c.typed }) };
     (jar, render_scripted(app, language, status, "login.html", values, &origins)).into_response()
 }
 

@@ -120,6 +120,12 @@ pub async fn change(
         Some("") => Some(None),
         Some(parent) => Some(Some(TeamId(app.find_team(org, parent).await.map_err(|_| Problem::invalid("parent", "there is no such team"))?.id))),
     };
+    if let Some(Some(above)) = parent
+        && row.parent != Some(above.0)
+    {
+        // Everybody in the team gets the roles of the one above it, so one needs those. Where it hangs already, nobody gets anything.
+        app.refuse_team_beyond(&caller, above)?;
+    }
     app.change_team(org, row.id.into(), body.display_name.as_deref(), parent, expect, caller.meta(Some(org))).await?;
     let row = app.find_team(org, &row.id.to_string()).await?;
     Ok(with_etag(row.version, Json(render(&app, row))))

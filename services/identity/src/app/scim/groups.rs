@@ -146,10 +146,8 @@ impl App {
             .filter(|(t, _)| *t == team.0)
             .filter_map(|(_, s)| s.strip_prefix("user:").and_then(|id| Uuid::parse_str(id).ok()))
             .collect();
-        let change = |id: &Uuid, is_in| (subject(UserId(*id)), is_in);
-        let changes = people.difference(&now).map(|id| change(id, true)).chain(now.difference(&people).map(|id| change(id, false))).collect();
-        self.put_many_in_team(of.org, team, changes, &of.meta()).await?;
         let state = self.teams.load(of.org).await.map_err(refused)?.state;
+        let mut moves = Vec::new();
         for (id, other) in &state.0 {
             let parent = match (other.parent == Some(team), below.contains(&id.0)) {
                 (true, false) => None,
@@ -159,7 +157,17 @@ impl App {
             if parent.is_some() && other.parent.is_some() {
                 return Err(ScimError::new(409, "mutability", format!("members: the group {id} is in another group already; a group is in one at most")));
             }
-            self.change_team(of.org, *id, None, Some(parent), Expect::Any, of.meta()).await?;
+            moves.push((*id, parent));
+        }
+        // What is refused is refused whole. Taking out gives nobody anything.
+        if people.difference(&now).next().is_some() || moves.iter().any(|(_, parent)| parent.is_some()) {
+            self.refuse_team_beyond_org(team)?;
+        }
+        let change = |id: &Uuid, is_in| (subject(UserId(*id)), is_in);
+        let changes = people.difference(&now).map(|id| change(id, true)).chain(now.difference(&people).map(|id| change(id, false))).collect();
+        self.put_many_in_team(of.org, team, changes, &of.meta()).await?;
+        for (id, parent) in moves {
+            self.change_team(of.org, id, None, Some(parent), Expect::Any, of.meta()).await?;
         }
         Ok(())
     }
@@ -171,8 +179,8 @@ impl App {
         let team = TeamId(row.id);
         let shown = text(resource, "displayName")?.ok_or_else(|| ScimError::invalid("displayName: is needed"))?;
         let members = self.scim_members(of, resource).await?;
-        self.change_team(of.org, team, Some(&shown), None, Expect::Any, of.meta()).await?;
         self.set_members(of, team, members).await?;
+        self.change_team(of.org, team, Some(&shown), None, Expect::Any, of.meta()).await?;
         self.put_group_link(of, team, text(resource, "externalId")?.as_deref()).await?;
         self.scim_group(of, id).await
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use gantry_es_pg::Expect;
-use gantry_kernel::{OffsetDateTime, Role, Secret, UserId, Username, Uuid};
+use gantry_kernel::{OffsetDateTime, Role, Scope, Secret, UserId, Username, Uuid};
 use serde_json::{Value, json};
 
 use super::{ListQuery, Listed, MOST_SEARCHED, Provisioner, ScimError, narrow, text, with_meta};
@@ -17,6 +17,8 @@ use crate::store::{directory, user_search};
 
 pub const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const KIND: &str = "User";
+/// Why somebody is suspended whom the directory switched off: what it may take back.
+const NOT_ACTIVE: &str = "not active in the directory";
 
 /// What a directory says of a person, checked.
 struct Wanted {
@@ -185,7 +187,7 @@ impl App {
         let now = self.now();
         self.put_user_link(of, person.id, wanted.external_id.as_deref(), alias, true, now).await?;
         if !wanted.active {
-            self.suspend(person.id, "not active in the directory", Expect::Any, of.meta()).await?;
+            self.suspend(person.id, NOT_ACTIVE, Expect::Any, of.meta()).await?;
         }
         self.scim_user(of, &person.id.to_string()).await
     }
@@ -236,10 +238,24 @@ impl App {
         Err(ScimError::new(409, "uniqueness", "too many people have this name: send a userName of a-z, 0-9, '.', '_' and '-'"))
     }
 
+    /// Whether somebody is or may be more than this organisation gives: a member of another one, or with a role at another one or at the
+    /// platform. Their account is not this organisation's alone any more, whoever made it.
+    async fn is_more_than_here(&self, of: &Provisioner, user: UserId) -> Result<bool, ScimError> {
+        let orgs = user_search::orgs_of(self.pool(), user.0).await.map_err(fault)?;
+        if orgs.iter().any(|(org, _)| *org != of.org.0) {
+            return Ok(true);
+        }
+        let grants = self.host.auth.read(|rights| rights.grants_reaching(&subject(user)));
+        // A place that is gone gives nothing.
+        let elsewhere = |scope: Scope| matches!(scope, Scope::Platform) || self.tenant(scope).is_some_and(|org| org != of.org);
+        Ok(grants.into_iter().any(|(_, scope)| elsewhere(scope)))
+    }
+
     /// Makes the person what `resource` says. Only those the directory has made may be changed.
     ///
     /// # Errors
-    /// 403 for people who have their account from elsewhere.
+    /// 403 for people who have their account from elsewhere; for the password and the address of those who are more than members here, and for
+    /// who was suspended by somebody else.
     pub async fn scim_replace_user(&self, of: &Provisioner, id: &str, resource: &Value) -> Result<Value, ScimError> {
         let before = self.scim_user(of, id).await?;
         let user = UserId(Uuid::parse_str(id).map_err(|_| ScimError::missing("user", id))?);
@@ -252,6 +268,14 @@ impl App {
         if !managed && (email.is_some() || shown.is_some() || active || wanted.password.is_some()) {
             let detail = "this person has their account from elsewhere: only externalId and groups can be changed, and the membership ended";
             return Err(ScimError::new(403, "mutability", detail));
+        }
+        // Who sets somebody's password or address can become them, with all that they may do elsewhere.
+        if (email.is_some() || wanted.password.is_some()) && self.is_more_than_here(of, user).await? {
+            let detail = "password and emails: this person has rights outside of this organisation, so they, or an administrator of the platform, change these";
+            return Err(ScimError::new(403, "mutability", detail));
+        }
+        if active && wanted.active && person.suspended.as_deref() != Some(NOT_ACTIVE) {
+            return Err(ScimError::new(403, "mutability", "active: this person was suspended by somebody else, who has to let them in again"));
         }
         let mut alias = self.open_outside(link.as_ref().and_then(|l| l.user_name.as_deref())).await?;
         if before["userName"].as_str().is_none_or(|known| !known.eq_ignore_ascii_case(&wanted.user_name)) {
@@ -276,7 +300,7 @@ impl App {
         }
         if active && !wanted.active {
             self.refuse_last_admin(user).await?;
-            self.suspend(user, "not active in the directory", Expect::Any, of.meta()).await?;
+            self.suspend(user, NOT_ACTIVE, Expect::Any, of.meta()).await?;
         }
         let created = link.as_ref().map_or_else(|| self.now(), |l| l.created_at);
         self.put_user_link(of, user, wanted.external_id.as_deref(), alias.as_deref(), managed, created).await?;
@@ -291,7 +315,7 @@ impl App {
         self.scim_user(of, id).await?;
         let user = UserId(Uuid::parse_str(id).map_err(|_| ScimError::missing("user", id))?);
         let managed = scim::link(self.pool(), of.org, KIND, user.0).await.map_err(fault)?.is_some_and(|l| l.managed);
-        let elsewhere = user_search::orgs_of(self.pool(), user.0).await.map_err(fault)?.iter().any(|(org, _)| *org != of.org.0);
+        let elsewhere = self.is_more_than_here(of, user).await?;
         self.refuse_last_admin(user).await?;
         self.remove_member(of.org, user, of.meta()).await?;
         if managed && !elsewhere {

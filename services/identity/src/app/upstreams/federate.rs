@@ -19,6 +19,7 @@ use crate::app::context::Fact;
 use crate::app::people::Person;
 use crate::app::secrets::{SUBJECT, fresh};
 use crate::app::signin::Origin;
+use crate::domain::policy::Way;
 use crate::domain::upstream::person::{External, domain_of};
 use crate::domain::upstream::preset::manners;
 use crate::error::{fault, unsealed};
@@ -153,7 +154,7 @@ impl App {
         if let Some(token) = &refresh {
             self.keep_refresh(by, &external.subject, token).await?;
         }
-        self.admit(person.id, &by.name, origin).await?;
+        self.admit(person.id, Way::Provider(&by.name), origin).await?;
         tracing::info!(upstream = by.name, how = format!("{how:?}"), actor.id = crate::app::people::subject(person.id), "signed in elsewhere");
         Ok(Back::SignedIn { person: Box::new(person), to: errand.to })
     }

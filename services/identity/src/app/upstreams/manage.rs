@@ -1,15 +1,18 @@
 //! Creating, changing, deleting and trying out upstreams.
 
+use std::collections::BTreeSet;
+
 use gantry_contract::upstream::{Connection, Settings};
 use gantry_es::Meta;
 use gantry_es_pg::{Claim, Expect, Options};
-use gantry_kernel::{FieldFault, OrgId, Problem, Secret, UpstreamId};
+use gantry_kernel::{FieldFault, Kind, OrgId, Problem, Secret, UpstreamId};
 
 use super::{Upstream, sealed_for};
 use crate::adapters::ldap::{Directory, Step, Trial};
 use crate::adapters::provider::Http;
 use crate::app::App;
 use crate::app::orgs::name_of;
+use crate::domain::org;
 use crate::domain::upstream::{Command, preset, settings};
 use crate::error::{refused, unsealed};
 
@@ -60,6 +63,36 @@ impl App {
         self.keyring.erase(&sealed_for(of.id)).await.map_err(unsealed)?;
         self.settled(executed.position).await;
         self.refresh_ways().await?;
+        Ok(())
+    }
+
+    /// Deletes the upstreams of an organisation that is gone: nobody is left whose word they are. Repeating it does no harm.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove_upstreams_of(&self, org: OrgId) -> Result<(), Problem> {
+        for of in self.all_upstreams().await?.into_iter().filter(|u| u.org == Some(org)) {
+            match self.delete_upstream(&of, Expect::Any, Meta::system()).await {
+                Err(problem) if problem.kind == Kind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for every organisation that is gone, should the process have died in between.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove_upstreams_left(&self) -> Result<(), Problem> {
+        let owners: BTreeSet<OrgId> = self.all_upstreams().await?.into_iter().filter_map(|u| u.org).collect();
+        for org in owners {
+            // Our copy of the rights may be behind; what the organisation's own events say is never taken back.
+            let known = self.host.auth.read(|rights| rights.org_ref(org).is_some());
+            if !known && matches!(self.orgs.load(org).await.map_err(refused)?.state, org::State::Deleted) {
+                self.remove_upstreams_of(org).await?;
+            }
+        }
         Ok(())
     }
 

@@ -98,7 +98,12 @@ impl App {
         if of.org.is_some_and(|own| own != org) {
             return Err(Problem::forbidden(format_args!("administrator of `{text}`")));
         }
-        Ok((org, TeamId(self.find_team(org, team).await?.id)))
+        let team = TeamId(self.find_team(org, team).await?.id);
+        if of.org.is_some() {
+            // Looked at each time: a team may be given a role at the platform after the mapping was made.
+            self.refuse_team_beyond_org(team)?;
+        }
+        Ok((org, team))
     }
 
     /// The scope of a place's name, and its organisation. An organisation's upstream reaches its own places only,

@@ -17,7 +17,7 @@ use super::password::external;
 use super::renew::asks_later;
 use super::report::Report;
 use super::{Upstream, unreachable};
-use crate::adapters::ldap::{Entry, Fault, Memberships, Present, Session, later};
+use crate::adapters::ldap::{Entry, Fault, Memberships, Present, Session, Step, later};
 use crate::app::App;
 use crate::app::people::subject;
 use crate::domain::upstream::person::External;
@@ -27,6 +27,8 @@ use crate::store::upstreams::{self as rows, GrantRow, LinkedRow, Mark};
 
 /// Everything is read anew at least this often: a change that a directory did not stamp is found then.
 const FULL_EVERY: Duration = Duration::hours(24);
+/// Reading a whole directory takes a minute or two. One that takes longer than this is not waited for: others want to be read, too.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(20 * 60);
 /// People worked on at once.
 const AT_ONCE: usize = 32;
 
@@ -51,8 +53,11 @@ impl App {
     /// Synchronises now, unless another replica is at it. The id of the run, at once; the work goes on by itself.
     ///
     /// # Errors
-    /// Conflict when it runs already; invalid when it can only be asked at sign-ins.
+    /// Conflict when it runs already, or as many as may are running; invalid when it can only be asked at sign-ins.
     pub async fn begin_sync(&self, of: &Upstream, extent: Option<Extent>) -> Result<Uuid, Problem> {
+        let Some(room) = self.upstreams.rooms.take(of.org.is_some()) else {
+            return Err(Problem::conflict("identity.sync_running", "as many upstreams as go at once are being synchronised: try again in a moment"));
+        };
         let Some(lease) = self.sync_lease(of).await? else {
             return Err(Problem::conflict("identity.sync_running", "this upstream is being synchronised right now: wait for the report"));
         };
@@ -61,21 +66,9 @@ impl App {
         self.host.tracker.spawn(async move {
             app.sync_leased(&of, extent, id).await;
             lease.release().await;
+            drop(room);
         });
         Ok(id)
-    }
-
-    /// Synchronises and waits; `None` when another replica is at it.
-    ///
-    /// # Errors
-    /// When the database refuses; a directory that does not answer is in the report.
-    pub async fn sync_now(&self, of: &Upstream, extent: Option<Extent>) -> Result<Option<Report>, Problem> {
-        let Some(lease) = self.sync_lease(of).await? else { return Ok(None) };
-        let id = self.host.env.uuid();
-        rows::sync_begun(self.pool(), id, of.id.0, "running", self.now()).await.map_err(fault)?;
-        let report = self.sync_leased(of, extent, id).await;
-        lease.release().await;
-        Ok(Some(report))
     }
 
     async fn sync_lease(&self, of: &Upstream) -> Result<Option<Lease>, Problem> {
@@ -86,7 +79,7 @@ impl App {
         Lease::try_acquire(self.pool(), &format!("upstream-sync-{}", of.id)).await.map_err(fault)
     }
 
-    async fn sync_leased(&self, of: &Upstream, extent: Option<Extent>, id: Uuid) -> Report {
+    async fn sync_leased(&self, of: &Upstream, extent: Option<Extent>, id: Uuid) {
         let (began, mut report) = (self.now(), Report::default());
         // Not dropped when the service stops: each step looks for itself where it may break off.
         let outcome = self.sync(of, extent, &mut report).await;
@@ -113,7 +106,6 @@ impl App {
         if let Err(error) = rows::sync_ended(self.pool(), id, kind, result, &body, self.now()).await {
             tracing::error!(error = %error, "the report of a synchronisation could not be kept");
         }
-        report
     }
 
     async fn sync(&self, of: &Upstream, extent: Option<Extent>, report: &mut Report) -> Result<Extent, Problem> {
@@ -136,7 +128,13 @@ impl App {
         // A question to the directory changes nothing anywhere: it may be left without an answer.
         let read = tokio::select! {
             () = self.host.cancel.cancelled() => return Err(stopping()),
-            read = reading => read.map_err(|f: Fault| unreachable(&of.name, &f))?,
+            read = tokio::time::timeout(LONGEST, reading) => match read {
+                Ok(read) => read.map_err(|f: Fault| unreachable(&of.name, &f))?,
+                Err(_) => {
+                    let text = format!("was not read within {} minutes: narrow user_base, user_filter and group_base", LONGEST.as_secs() / 60);
+                    return Err(unreachable(&of.name, &Fault::new(Step::Filter, &of.name, text)));
+                }
+            },
         };
         report.seen = read.present.len() as u64;
         report.groups = read.memberships.groups() as u64;

@@ -199,6 +199,7 @@ const en = {
   signInBy: {
     password: 'Password',
     passkey: 'Passkey',
+    certificate: 'Certificate',
     directory: 'Directory (LDAP)',
   },
   passwordScore: {
@@ -430,6 +431,7 @@ const zh: typeof en = {
   signInBy: {
     password: '密码',
     passkey: '通行密钥',
+    certificate: '证书',
     directory: '目录（LDAP）',
   },
   passwordScore: {
