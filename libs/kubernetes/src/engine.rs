@@ -20,6 +20,7 @@ use crate::pod::Pod;
 use crate::trouble::Trouble;
 use crate::watch;
 
+mod leaving;
 mod seen;
 mod steps;
 mod wanted;
