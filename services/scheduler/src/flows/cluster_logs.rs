@@ -31,9 +31,29 @@ type Attempt = (InstanceId, u32);
 
 #[derive(Default)]
 struct Progress {
-    followed: HashSet<Attempt>,
+    /// One follower each: a container beside the one that is followed may begin anew, which counts as an attempt of the pod, and a
+    /// second follower would tell every line twice.
+    followed: HashSet<InstanceId>,
     /// Read to their end.
     over: HashSet<Attempt>,
+}
+
+impl Progress {
+    /// Is it to be followed from now on?
+    fn begins(&mut self, attempt: Attempt, state: State) -> bool {
+        let started = matches!(state, State::Running | State::Unhealthy | State::Succeeded | State::Failed);
+        // A kubelet that starts anew ends what is followed as if it had come to its end.
+        let over = self.over.contains(&attempt) && state != State::Running;
+        started && !over && self.followed.len() < MOST && self.followed.insert(attempt.0)
+    }
+
+    /// `whole`: it was read to its end.
+    fn ends(&mut self, attempt: Attempt, whole: bool) {
+        self.followed.remove(&attempt.0);
+        if whole {
+            self.over.insert(attempt);
+        }
+    }
 }
 
 /// Runs until shutdown.
@@ -74,10 +94,7 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
                 let (Ok(id), Ok(app)) = (pod.uid.parse::<InstanceId>(), pod.owner.parse::<AppId>()) else { return };
                 there.insert(id);
                 let attempt = (id, pod.restarts);
-                let started = matches!(pod.state, State::Running | State::Unhealthy | State::Succeeded | State::Failed);
-                // A kubelet that starts anew ends what is followed as if it had come to its end.
-                let over = progress.over.contains(&attempt) && pod.state != State::Running;
-                if started && !pod.containers.is_empty() && progress.followed.len() < MOST && !over && progress.followed.insert(attempt) {
+                if !pod.containers.is_empty() && progress.begins(attempt, pod.state) {
                     new.push((attempt, app, pod.clone()));
                 }
             });
@@ -87,7 +104,10 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
                 let row = store::app_by_id(s.orm(), app).await?;
                 known.insert(app, row.map(|r| Source { org: r.org_name, project: r.project_name, space: r.space_name, app: r.name }));
             }
-            let (Some(Some(source)), Some(node)) = (known.get(&app).cloned(), node_name(&cluster, &pod.node)) else { continue };
+            let (Some(Some(source)), Some(node)) = (known.get(&app).cloned(), node_name(&cluster, &pod.node)) else {
+                progress.lock().unwrap_or_else(PoisonError::into_inner).ends(attempt, false);
+                continue;
+            };
             let batch = LogBatch {
                 org: source.org,
                 project: source.project,
@@ -111,11 +131,7 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
                     tracing::debug!(pod = pod.name, error = format!("{error:#}"), "a pod's log broke off and will be read on");
                     tokio::time::sleep(PERIOD).await;
                 }
-                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-                progress.followed.remove(&attempt);
-                if outcome.is_ok_and(|whole| whole) {
-                    progress.over.insert(attempt);
-                }
+                progress.lock().unwrap_or_else(PoisonError::into_inner).ends(attempt, outcome.is_ok_and(|whole| whole));
             });
         }
     }
@@ -200,6 +216,19 @@ fn read(line: &[u8]) -> Option<LogLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_has_one_follower_whatever_begins_anew_beside_it() {
+        let (mut progress, id) = (Progress::default(), InstanceId(Uuid::nil()));
+        assert!(progress.begins((id, 0), State::Running));
+        assert!(!progress.begins((id, 1), State::Running), "a sidecar has begun anew");
+        progress.ends((id, 0), true);
+        assert!(!progress.begins((id, 0), State::Unhealthy), "it was read to its end");
+        assert!(progress.begins((id, 1), State::Unhealthy));
+        progress.ends((id, 1), false);
+        assert!(progress.begins((id, 1), State::Unhealthy), "it broke off");
+        assert!(!progress.begins((InstanceId(Uuid::max()), 0), State::Starting));
+    }
 
     #[test]
     fn a_line_is_a_time_and_a_text() {
