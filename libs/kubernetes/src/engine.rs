@@ -21,6 +21,7 @@ use crate::trouble::Trouble;
 use crate::watch;
 
 mod leaving;
+mod others;
 mod seen;
 mod steps;
 mod wanted;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::wanted::{One, target};
-use super::{Drift, HASH, KEEP, SCOPE, Shared, Standing, Wanted, leaving};
+use super::{Drift, HASH, KEEP, SCOPE, Shared, Standing, Wanted, leaving, others};
 use crate::cache::{self, Held, Key};
 use crate::difference;
 use crate::kinds::{ACCOUNT, KINDS, Kind, NAMESPACE, POD};
@@ -256,7 +256,7 @@ impl Shared {
         let mut left: Vec<String> = Vec::new();
         for kind in kinds {
             let (all, _) = watch::whole(&self.client, kind, Some(namespace), &selector).await?;
-            let of_others = all.iter().filter(|object| is_of_others(kind, object));
+            let of_others = all.iter().filter(|object| others::put_there(kind, object));
             left.extend(of_others.map(|object| format!("{}/{}", kind.kind, object["metadata"]["name"].as_str().unwrap_or_default())));
         }
         if left.is_empty() {
@@ -326,20 +326,6 @@ fn taken(object: &One, namespace: Option<&str>, there: Value) -> Trouble {
 fn has_ended(job: &Value) -> bool {
     let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().any(|c| (c["type"] == "Complete" || c["type"] == "Failed") && c["status"] == "True")
-}
-
-/// Is it there because somebody wants it? What controllers make goes with what they make it for; but a pod of a controller that
-/// is not ours says that there is something of a kind that is not known here.
-fn is_of_others(kind: &Kind, object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    let made = metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
-    let managed = metadata["labels"]["endpointslice.kubernetes.io/managed-by"].as_str();
-    match kind.kind {
-        "Pod" => true,
-        "ConfigMap" => !made && metadata["name"] != "kube-root-ca.crt",
-        "EndpointSlice" => !made && managed.is_none_or(|by| !by.starts_with("endpointslice")),
-        _ => !made,
-    }
 }
 
 /// Says which object it is about.
