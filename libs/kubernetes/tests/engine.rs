@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_kernel::Env;
+use gantry_kernel::{Env, FixedClock, OffsetDateTime, SystemIds};
 use gantry_kubernetes::{Access, Client, Credential, Engine, Exec, Options, Standing, Trouble, Wanted, discover, missing_rights};
 use gantry_testkit::kubernetes::{ApiServer, Fault};
 use serde_json::{Value, json};
@@ -286,6 +286,38 @@ async fn lists_that_no_watch_can_go_on_from_are_not_made_without_end() {
     it.until("secrets are seen again", |s| s.applied && it.server.object("secrets/x/s").is_some()).await;
 }
 
+fn plugin(script: String) -> Credential {
+    Credential::Exec(Exec {
+        api_version: "client.authentication.k8s.io/v1".into(),
+        command: "sh".into(),
+        args: vec!["-c".into(), script],
+        env: Vec::new(),
+        provide_cluster_info: false,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_by_another_clock_is_not_run_for_every_request() {
+    let server = ApiServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let given = r#"{"kind":"ExecCredential","status":{"token":"good","expirationTimestamp":"2001-01-01T00:00:00Z"}}"#;
+    let credential = plugin(format!("echo run >> {}; echo '{given}'", runs.display()));
+    let access = Access { server: server.url.clone(), ca_pem: None, tls_server_name: None, insecure: false, credential };
+    let clock = FixedClock::at(OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap());
+    let mut options = Options::new(Env { clock: Arc::new(clock.clone()), ids: Arc::new(SystemIds) });
+    options.plugins = vec!["sh".into()];
+    let client = Client::new(access, options).unwrap();
+    let run = || std::fs::read_to_string(&runs).unwrap().lines().count();
+    for _ in 0..5 {
+        client.get("/api/v1/namespaces").await.unwrap();
+    }
+    assert_eq!(run(), 1);
+    clock.advance(Duration::from_secs(11));
+    client.get("/api/v1/namespaces").await.unwrap();
+    assert_eq!(run(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_that_ends_is_renewed() {
     let server = ApiServer::start().await;
@@ -293,14 +325,7 @@ async fn a_credential_that_ends_is_renewed() {
     let file = folder.path().join("token");
     std::fs::write(&file, "first").unwrap();
     let script = format!("printf '{{\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"%s\"}}}}' \"$(cat {})\"", file.display());
-    let exec = Exec {
-        api_version: "client.authentication.k8s.io/v1".into(),
-        command: "sh".into(),
-        args: vec!["-c".into(), script],
-        env: Vec::new(),
-        provide_cluster_info: false,
-    };
-    let client = client(&server, Credential::Exec(exec));
+    let client = client(&server, plugin(script));
     server.lock().tokens = ["first".to_owned()].into();
     client.get("/version").await.unwrap();
     assert!(client.get("/api/v1/namespaces").await.is_ok());
