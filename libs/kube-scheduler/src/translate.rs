@@ -223,6 +223,10 @@ pub fn spec(pod: &Value, volumes: Result<&Asked, String>, namespaces: &Namespace
     if list(&pod["spec"]["resourceClaims"]).next().is_some() {
         return Err("it claims devices (DRA): leave such pods to the default scheduler".into());
     }
+    // As 1.36 calls it, and 1.35: some of the group without the others is what it is there to prevent (KEP-4671).
+    if !pod["spec"]["schedulingGroup"].is_null() || !pod["spec"]["workloadRef"].is_null() {
+        return Err("it is to be placed together with its group (gang scheduling): leave such pods to the default scheduler".into());
+    }
     let asked = volumes?;
     let labels = labels(pod);
     let mut rules = rules(&pod["spec"], &Own { namespace: pod["metadata"]["namespace"].as_str().unwrap_or_default(), labels: &labels, namespaces })?;
@@ -351,6 +355,10 @@ mod tests {
             "spec": { "resourceClaims": [{ "name": "gpu" }], "containers": [{ "resources": { "requests": { "cpu": "2" } } }] },
         });
         assert!(spec(&pod, Ok(&Asked::default()), &Namespaces::new()).is_err());
+        for one in [json!({ "schedulingGroup": { "podGroupName": "g" } }), json!({ "workloadRef": { "name": "w", "podGroup": "g" } })] {
+            let grouped = json!({ "metadata": { "name": "p", "namespace": "x", "uid": "u" }, "spec": one });
+            assert!(spec(&grouped, Ok(&Asked::default()), &Namespaces::new()).is_err_and(|why| why.contains("group")));
+        }
         assert_eq!(standing(&pod, &BTreeMap::new(), &Namespaces::new()).requests.cpu_millis, 2000);
     }
 

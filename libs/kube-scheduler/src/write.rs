@@ -128,7 +128,14 @@ impl Writer {
                 "deleteOptions": { "preconditions": { "uid": id } },
             });
             let mut gone = self.client.post_once(&format!("{}/{}/eviction", POD.path(Some(&victim.0)), victim.1), &eviction).await.map(drop);
-            if despite && matches!(gone, Err(Trouble::TooMany(_))) {
+            if gone.as_ref().is_err_and(|refused| is_to_be_deleted(refused, despite)) {
+                // An eviction says so by itself; a job does not count such a pod as one that has failed (KEP-3329).
+                let message = format!("{}: room is made for a pod of higher priority", shown(pod));
+                let condition = json!({
+                    "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": message,
+                    "lastTransitionTime": moment::second(&self.env),
+                });
+                self.say(&victim, &id, json!({ "conditions": [condition] })).await;
                 gone = self.client.delete(&POD, Some(&victim.0), &victim.1, Some(&id)).await;
             }
             match gone {
@@ -165,7 +172,17 @@ impl Writer {
     async fn say(&self, pod: &At, uid: &str, status: Value) {
         let change = json!({ "metadata": { "uid": uid }, "status": status });
         if let Err(trouble) = self.client.patch_status(&POD, &pod.0, &pod.1, &change).await {
-            tracing::debug!(pod = shown(pod), error = %trouble, "a pod could not be told why it waits");
+            tracing::debug!(pod = shown(pod), error = %trouble, "a pod could not be told why it waits or goes");
         }
+    }
+}
+
+/// No eviction will do: budgets forbid it and nothing else helps (`despite`), or there are several of them, for which the API knows
+/// no eviction (kubernetes.io/docs/concepts/scheduling-eviction/api-eviction); that each of them allows it the planner has seen.
+fn is_to_be_deleted(refused: &Trouble, despite: bool) -> bool {
+    match refused {
+        Trouble::TooMany(_) => despite,
+        Trouble::Unavailable { message, .. } => message.contains("more than one PodDisruptionBudget"),
+        _ => false,
     }
 }

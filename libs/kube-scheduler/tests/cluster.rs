@@ -156,8 +156,37 @@ async fn a_budget_is_broken_where_nothing_else_helps() {
     until("it takes the place", || node_of(&server, "high") == "n1").await;
     assert!(server.object("pods/x/low").is_none());
     let asked: Vec<String> = server.requests().into_iter().filter(|r| r.path.contains("pods/low")).map(|r| r.method).collect();
-    assert_eq!(asked, ["POST", "DELETE"], "an eviction first");
+    assert_eq!(asked, ["POST", "PATCH", "DELETE"], "an eviction first");
+    assert!(was_told_that_it_makes_room(&server, "low"));
     until("it is shown", || events(&server, "low") == ["Preempted"]).await;
+    cancel.cancel();
+}
+
+/// Before it was gone.
+fn was_told_that_it_makes_room(server: &ApiServer, name: &str) -> bool {
+    let told = |c: &Value| c["type"] == "DisruptionTarget" && c["status"] == "True" && c["reason"] == "PreemptionByScheduler";
+    let store = server.lock();
+    let mut of = store.history.iter().filter(|c| c.plural == "pods" && c.object["metadata"]["name"] == name);
+    of.any(|c| c.object["status"]["conditions"].as_array().into_iter().flatten().any(told))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_of_two_budgets_makes_room_though_no_eviction_is_known_for_it() {
+    let server = ApiServer::start().await;
+    server.put("nodes", node("n1", "2"));
+    let mut low = pod("low", "2");
+    low["spec"]["nodeName"] = "n1".into();
+    server.put("pods", low);
+    let mut high = pod("high", "1");
+    high["spec"]["priority"] = 1_000.into();
+    server.put("pods", high);
+    let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+    server.fault(Fault { method: "POST", path: "low/eviction", status: 500, retry_after: None, body: json!({ "message": message, "code": 500 }).to_string() });
+    let cancel = start(&server);
+    until("it takes the place", || node_of(&server, "high") == "n1").await;
+    let asked: Vec<String> = server.requests().into_iter().filter(|r| r.path.contains("pods/low")).map(|r| r.method).collect();
+    assert_eq!(asked, ["POST", "PATCH", "DELETE"]);
+    assert!(was_told_that_it_makes_room(&server, "low"));
     cancel.cancel();
 }
 

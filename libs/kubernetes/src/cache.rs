@@ -24,8 +24,21 @@ pub struct Held {
     pub deleting: bool,
     /// Who else has set fields, the latest first.
     pub others: Vec<String>,
+    /// Who has set replicas through the part that is for that alone (`kubectl scale`, autoscalers), the latest first.
+    pub scalers: Vec<String>,
     /// One of them (an autoscaler) has set `.spec.replicas`.
     pub scaled_by_others: bool,
+}
+
+impl Held {
+    /// Who may have set these fields beside us.
+    pub fn setters(&self, fields: &[String]) -> Vec<String> {
+        let scaled = fields.iter().any(|field| field == ".spec.replicas");
+        let mut out: Vec<String> = self.scalers.iter().filter(|_| scaled).cloned().collect();
+        let more: Vec<String> = self.others.iter().filter(|other| !out.contains(other)).cloned().collect();
+        out.extend(more);
+        out
+    }
 }
 
 #[derive(Default)]
@@ -192,7 +205,8 @@ pub fn hold(rank: usize, mut object: Value) -> Option<(Key, Held)> {
     }
     let scaled_by_others =
         managed.as_array().into_iter().flatten().any(|entry| entry["manager"] != crate::MANAGER && entry["fieldsV1"]["f:spec"].get("f:replicas").is_some());
-    Some((key, Held { owner, uid, object, resource_version, controlled, deleting, others: others(&managed), scaled_by_others }))
+    let (others, scalers) = (setters(&managed, ""), setters(&managed, "scale"));
+    Some((key, Held { owner, uid, object, resource_version, controlled, deleting, others, scalers, scaled_by_others }))
 }
 
 /// Each value's fingerprint: enough to see that it has changed.
@@ -202,12 +216,13 @@ pub fn fingerprints(data: &Value) -> Value {
     Value::Object(fields.map(|(k, v)| (k.clone(), of(v))).collect::<Map<_, _>>())
 }
 
-/// Managers other than us who set more than the status, the latest first.
-fn others(managed: &Value) -> Vec<String> {
+/// Managers other than us who have set something by the object itself (`part` is empty) or by a part of it, the latest first. What
+/// is said by its status is no wish of anybody.
+fn setters(managed: &Value, part: &str) -> Vec<String> {
     let mut found: Vec<(&str, &str)> = Vec::new();
     for entry in managed.as_array().into_iter().flatten() {
         let manager = entry["manager"].as_str().unwrap_or_default();
-        if manager != crate::MANAGER && entry["subresource"].as_str().is_none_or(str::is_empty) {
+        if manager != crate::MANAGER && entry["subresource"].as_str().unwrap_or_default() == part {
             found.push((entry["time"].as_str().unwrap_or_default(), manager));
         }
     }
@@ -248,5 +263,20 @@ mod tests {
         assert_eq!(cache.replace(1, vec![object("web", 510)]), BTreeSet::new(), "nothing is new");
         assert_eq!(cache.replace(1, Vec::new()), BTreeSet::from(["a".to_owned()]));
         assert_eq!(version(&cache, "web"), None);
+    }
+
+    #[test]
+    fn who_scales_is_named_for_replicas_and_for_nothing_else() {
+        let by = |manager: &str, part: &str, time: &str| json!({"manager": manager, "operation": "Update", "subresource": part, "time": time, "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+        let mut web = object("web", 1);
+        web["metadata"]["managedFields"] = json!([
+            {"manager": crate::MANAGER, "operation": "Apply", "time": "2026-01-09T00:00:00Z"},
+            {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-02T00:00:00Z"},
+            by("kubectl", "scale", "2026-01-01T00:00:00Z"),
+            by("kube-controller-manager", "status", "2026-01-03T00:00:00Z"),
+        ]);
+        let (_, held) = hold(1, web).unwrap();
+        assert_eq!(held.setters(&[".spec.replicas".to_owned()]), ["kubectl", "kubectl-edit"]);
+        assert_eq!(held.setters(&[".spec.paused".to_owned()]), ["kubectl-edit"]);
     }
 }

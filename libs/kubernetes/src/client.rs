@@ -34,6 +34,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const REREAD: time::Duration = time::Duration::seconds(60);
 /// A credential is renewed so long before its end.
 const EARLY: time::Duration = time::Duration::seconds(30);
+/// One that has ended already by our clock is used for so long all the same: whose clock is wrong is not known, the server's counts, and
+/// a program for each request would be too much.
+const AT_LEAST: time::Duration = time::Duration::seconds(10);
 
 /// What the caller allows and knows.
 #[derive(Clone)]
@@ -294,7 +297,8 @@ impl Client {
                     Some((certificate, key)) => http(&self.0.access, &self.0.options, Some((certificate, key)), None)?,
                     None => again.http,
                 };
-                State { http, token, until: Some(expires.map_or(now + time::Duration::days(365), |e| e - EARLY)), authority: None }
+                let until = expires.map_or(now + time::Duration::days(365), |e| (e - EARLY).max(now + AT_LEAST));
+                State { http, token, until: Some(until), authority: None }
             }
             Credential::InCluster { folder } => {
                 let file = format!("{folder}/token");

@@ -20,6 +20,8 @@ use crate::pod::Pod;
 use crate::trouble::Trouble;
 use crate::watch;
 
+mod leaving;
+mod others;
 mod seen;
 mod steps;
 mod wanted;

@@ -49,17 +49,16 @@ pub fn manifest(account: &Account, more: More) -> String {
     add(POD.group, "list", &["events", "nodes"]);
     add("storage.k8s.io", "list", &["storageclasses"]);
     add(VOLUME_SNAPSHOT.group, "get, list, create, delete", &[VOLUME_SNAPSHOT.plural]);
-    add("metrics.k8s.io", "get, list", &["pods", "nodes"]);
+    add("metrics.k8s.io", "list", &["pods", "nodes"]);
     if more.scheduler {
         add(POD.group, "get, list, watch", &["nodes"]);
         // Volumes that wait for a pod's node.
-        add(POD.group, "get, list, watch, patch, update", &["persistentvolumes"]);
+        add(POD.group, "get, list, watch, patch", &["persistentvolumes"]);
         add("storage.k8s.io", "get, list, watch", &["storageclasses", "csinodes"]);
         add(POD.group, "create", &["pods/binding", "pods/eviction"]);
-        add(POD.group, "patch, update", &["pods/status"]);
-        add("coordination.k8s.io", "get, create, update, patch", &["leases"]);
-        add("events.k8s.io", "create, patch", &["events"]);
-        add("scheduling.k8s.io", "get, list, watch", &["priorityclasses"]);
+        add(POD.group, "patch", &["pods/status"]);
+        add("coordination.k8s.io", "get, create, update", &["leases"]);
+        add("events.k8s.io", "create", &["events"]);
     }
     let Account { namespace, name } = account;
     let mut out = String::new();

@@ -101,6 +101,7 @@ fn is_about_rights(message: &str) -> bool {
 /// Is it refused for nothing but that fields of an object that is there cannot be changed? The whole message counts: it repeats
 /// the value, which may be long.
 fn is_immutable(status: &Value) -> bool {
+    // The last three are those of validation that is generated (`+k8s:update`, KEP-5073), which newer servers have more and more of.
     let words = [
         "field is immutable",
         "is immutable after creation",
@@ -108,6 +109,9 @@ fn is_immutable(status: &Value) -> bool {
         "can not be unset",
         "cannot change roleRef",
         "updates to statefulset spec",
+        "cannot be set once created",
+        "cannot be cleared once set",
+        "cannot be modified once set",
     ];
     let says = |text: &Value| text.as_str().is_some_and(|t| words.iter().any(|w| t.contains(w)));
     match status["details"]["causes"].as_array().filter(|causes| !causes.is_empty()) {
@@ -183,6 +187,8 @@ mod tests {
         let wrong = serde_json::json!({ "message": "Required value", "field": "spec.template.spec.containers[0].image" });
         assert!(matches!(told(serde_json::json!([fixed])), Trouble::Immutable(_)));
         assert!(matches!(told(serde_json::json!([fixed, wrong])), Trouble::Refused { status: 422, .. }));
+        let generated = serde_json::json!({ "message": "Invalid value: null: field cannot be modified once set", "field": "spec.x" });
+        assert!(matches!(told(serde_json::json!([generated, fixed])), Trouble::Immutable(_)));
     }
 
     #[test]

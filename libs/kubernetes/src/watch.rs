@@ -1,12 +1,14 @@
 //! One kind, watched: a list in pages, then changes from where the list ended, for ever (kubernetes.io/docs/reference/
 //! using-api/api-concepts "efficient detection of changes"). Bookmarks move the place on while nothing happens, so that going
 //! on needs no list; 410 does, and so does a server whose versions have gone back: its etcd was restored from a backup, and a
-//! watch from a version that it has not reached yet would be told nothing. Trouble is told and waited out with growing pauses.
+//! watch from a version that it has not reached yet would be told nothing. Trouble is told and waited out with growing pauses; so
+//! are lists that no watch can go on from, because a list of everything is the dearest of all requests.
 
 use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
@@ -16,7 +18,10 @@ use crate::trouble::Trouble;
 const PAGE: usize = 500;
 /// The server ends a watch after this; we go on where it ended.
 const SECONDS: u32 = 290;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A list after so long is made at once: the one before was good for something.
+const CALM: Duration = Duration::from_secs(60);
 /// Of one event. An object has at most 1.5 MiB in etcd, and JSON is longer.
 const LONGEST: usize = 16 << 20;
 
@@ -37,10 +42,33 @@ pub trait Sink: Send + Sync {
     fn trouble(&self, kind: &Kind, trouble: Option<&Trouble>);
 }
 
+/// When lists are made. A server behind others that are behind it, or one that forgets at once, would have a new one every moment.
+struct Lists {
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl Lists {
+    fn is_calm(&self, now: Instant) -> bool {
+        self.last.is_none_or(|at| now.saturating_duration_since(at) >= CALM)
+    }
+
+    /// What the next one waits.
+    fn wait(&self, now: Instant) -> Duration {
+        if self.is_calm(now) { Duration::ZERO } else { self.pause }
+    }
+
+    fn made(&mut self, now: Instant) {
+        self.pause = if self.is_calm(now) { SHORTEST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
+        self.last = Some(now);
+    }
+}
+
 /// Runs until cancelled.
 pub async fn follow(client: Client, kind: &'static Kind, selector: String, sink: &dyn Sink, cancel: CancellationToken) {
     let watched = async {
-        let mut pause = Duration::from_millis(200);
+        let mut pause = SHORTEST_PAUSE;
+        let mut lists = Lists { last: None, pause: SHORTEST_PAUSE };
         let mut from: Option<String> = None;
         // Whoever restores etcd stops the API servers first (kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd).
         let mut was_away = false;
@@ -50,21 +78,34 @@ pub async fn follow(client: Client, kind: &'static Kind, selector: String, sink:
                     Ok(true) => {
                         tracing::warn!(server = client.server(), kind = kind.plural, "the cluster's versions have gone back, as after a restore of its etcd");
                         from = None;
+                        was_away = false;
                     }
-                    Ok(false) => {}
-                    // The watch itself tells what is in the way.
+                    Ok(false) => was_away = false,
+                    // The watch itself tells what is in the way; it is asked for again.
                     Err(trouble) => tracing::debug!(server = client.server(), kind = kind.plural, error = %trouble, "its version cannot be asked for now"),
                 }
             }
-            was_away = false;
             let result = match &from {
-                None => list(&client, kind, &selector, sink).await.map(Some),
+                None => {
+                    let wait = lists.wait(Instant::now());
+                    if wait >= Duration::from_secs(1) {
+                        // Meanwhile nothing is seen.
+                        sink.trouble(kind, Some(&Trouble::Expired));
+                    }
+                    tokio::time::sleep(wait).await;
+                    let listed = list(&client, kind, &selector, sink).await;
+                    if listed.is_ok() {
+                        lists.made(Instant::now());
+                        was_away = false;
+                    }
+                    listed.map(Some)
+                }
                 Some(version) => watch(&client, kind, &selector, version, sink).await,
             };
             match result {
                 Ok(version) => {
                     sink.trouble(kind, None);
-                    pause = Duration::from_millis(200);
+                    pause = SHORTEST_PAUSE;
                     // A watch that ends at once, again and again, must not become a loop without a breath.
                     if version == from {
                         tokio::time::sleep(pause).await;
@@ -202,4 +243,34 @@ fn event(line: &[u8], kind: &Kind, sink: &dyn Sink) -> Result<Option<String>, Tr
 
 pub fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_one_after_the_other_wait_longer_every_time_and_one_after_a_while_does_not() {
+        let begin = Instant::now();
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let mut lists = Lists { last: None, pause: SHORTEST_PAUSE };
+        assert_eq!(lists.wait(at(0)), Duration::ZERO);
+        lists.made(at(0));
+        let waits: Vec<u128> = (1..12)
+            .map(|n| {
+                let wait = lists.wait(at(n)).as_millis();
+                lists.made(at(n));
+                wait
+            })
+            .collect();
+        assert_eq!(waits, [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000, 30_000]);
+        assert_eq!(lists.wait(at(71)), Duration::ZERO, "a server that was well for a minute");
+        lists.made(at(71));
+        assert_eq!(lists.wait(at(72)), SHORTEST_PAUSE);
+    }
+
+    #[test]
+    fn versions_that_are_no_numbers_say_nothing() {
+        assert!(is_older("9", "10") && !is_older("10", "9") && !is_older("a", "10") && !is_older("9", "b"));
+    }
 }

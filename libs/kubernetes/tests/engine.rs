@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_kernel::Env;
+use gantry_kernel::{Env, FixedClock, OffsetDateTime, SystemIds};
 use gantry_kubernetes::{Access, Client, Credential, Engine, Exec, Options, Standing, Trouble, Wanted, discover, missing_rights};
 use gantry_testkit::kubernetes::{ApiServer, Fault};
 use serde_json::{Value, json};
@@ -185,6 +185,35 @@ async fn a_namespace_with_something_of_others_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_to_go_and_stays_says_what_it_waits_for() {
+    let it = running(false).await;
+    let claim = || object("v1", "PersistentVolumeClaim", "v", json!({ "spec": {} }));
+    it.applied(vec![claim()]).await;
+    it.server.edit("persistentvolumeclaims/x/v", "kubectl", |c| {
+        c["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        c["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
+    });
+    it.until("it is told", |s| {
+        !s.applied && !s.lasting && s.problem.as_ref().is_some_and(|p| p.contains("PersistentVolumeClaim/v is being deleted") && p.contains("pvc-protection"))
+    })
+    .await;
+    it.server.remove("persistentvolumeclaims/x/v");
+    it.until("it is made anew", |s| s.applied && s.problem.is_none() && it.server.object("persistentvolumeclaims/x/v").is_some()).await;
+    // Of what is not wanted any more, too.
+    it.server.edit("namespaces/x", "kubectl", |n| {
+        n["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let message = "Some content in the namespace has finalizers remaining: example.org/keep in 1 resource instances";
+        n["status"]["conditions"] = json!([{ "type": "NamespaceFinalizersRemaining", "status": "True", "message": message }]);
+    });
+    let told = |s: &Standing| !s.gone && s.problem.as_ref().is_some_and(|p| p.contains("Namespace/x") && p.contains("example.org/keep"));
+    it.until("it is told", told).await;
+    it.engine.unwant("a");
+    it.until("it is told", told).await;
+    it.server.remove("namespaces/x");
+    it.until("it goes", |s| s.gone && s.problem.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_owner_is_gone_when_its_last_pod_is() {
     let it = running(false).await;
     it.applied(vec![deployment(1)]).await;
@@ -241,20 +270,62 @@ async fn busy_servers_old_watches_and_malformed_events_are_lived_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lists_that_no_watch_can_go_on_from_are_not_made_without_end() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    // As a server that is behind the one that has answered the list: each watch is told that it is too old.
+    for _ in 0..4 {
+        it.server.fault(Fault { method: "GET", path: "api/v1/secrets?watch", status: 410, retry_after: None, body: String::new() });
+    }
+    let began = std::time::Instant::now();
+    it.server.cut();
+    it.until("all of them are asked", |_| it.server.lock().faults.is_empty()).await;
+    assert!(began.elapsed() >= Duration::from_millis(200 + 400 + 800), "three lists, each later than the one before: {:?}", began.elapsed());
+    it.applied(vec![deployment(2), object("v1", "Secret", "s", json!({ "data": { "a": "YQ==" } }))]).await;
+    it.server.remove("secrets/x/s");
+    it.until("secrets are seen again", |s| s.applied && it.server.object("secrets/x/s").is_some()).await;
+}
+
+fn plugin(script: String) -> Credential {
+    Credential::Exec(Exec {
+        api_version: "client.authentication.k8s.io/v1".into(),
+        command: "sh".into(),
+        args: vec!["-c".into(), script],
+        env: Vec::new(),
+        provide_cluster_info: false,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_by_another_clock_is_not_run_for_every_request() {
+    let server = ApiServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let given = r#"{"kind":"ExecCredential","status":{"token":"good","expirationTimestamp":"2001-01-01T00:00:00Z"}}"#;
+    let credential = plugin(format!("echo run >> {}; echo '{given}'", runs.display()));
+    let access = Access { server: server.url.clone(), ca_pem: None, tls_server_name: None, insecure: false, credential };
+    let clock = FixedClock::at(OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap());
+    let mut options = Options::new(Env { clock: Arc::new(clock.clone()), ids: Arc::new(SystemIds) });
+    options.plugins = vec!["sh".into()];
+    let client = Client::new(access, options).unwrap();
+    let run = || std::fs::read_to_string(&runs).unwrap().lines().count();
+    for _ in 0..5 {
+        client.get("/api/v1/namespaces").await.unwrap();
+    }
+    assert_eq!(run(), 1);
+    clock.advance(Duration::from_secs(11));
+    client.get("/api/v1/namespaces").await.unwrap();
+    assert_eq!(run(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_credential_that_ends_is_renewed() {
     let server = ApiServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "first").unwrap();
     let script = format!("printf '{{\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"%s\"}}}}' \"$(cat {})\"", file.display());
-    let exec = Exec {
-        api_version: "client.authentication.k8s.io/v1".into(),
-        command: "sh".into(),
-        args: vec!["-c".into(), script],
-        env: Vec::new(),
-        provide_cluster_info: false,
-    };
-    let client = client(&server, Credential::Exec(exec));
+    let client = client(&server, plugin(script));
     server.lock().tokens = ["first".to_owned()].into();
     client.get("/version").await.unwrap();
     assert!(client.get("/api/v1/namespaces").await.is_ok());

@@ -49,12 +49,19 @@ pub fn counted(name: &str, value: &Value) -> u64 {
     amount(value, unit(name))
 }
 
-/// What one container asks for; while it is being made smaller on its node, what it still has.
-fn of_container(container: &Value, status: &Value) -> Thousandths {
+/// Its node has said that it can never have what it asks for by now.
+fn is_refused(pod: &Value) -> bool {
+    list(&pod["status"]["conditions"]).any(|c| c["type"] == "PodResizePending" && c["reason"] == "Infeasible")
+}
+
+/// What one container asks for; while it is being made smaller on its node, what it still has. What the node has `refused` to give it
+/// takes no room there.
+fn of_container(container: &Value, status: &Value, refused: bool) -> Thousandths {
     let mut out = Thousandths::new();
     let kept = list(status).find(|s| s["name"] == container["name"]);
-    let has = kept.into_iter().flat_map(|s| [&s["allocatedResources"], &s["resources"]["requests"]]);
-    for amounts in std::iter::once(&container["resources"]["requests"]).chain(has) {
+    let has: Vec<&Value> = kept.into_iter().flat_map(|s| [&s["allocatedResources"], &s["resources"]["requests"]]).filter(|a| a.is_object()).collect();
+    let asked = (!refused || has.is_empty()).then_some(&container["resources"]["requests"]);
+    for amounts in asked.into_iter().chain(has) {
         for (name, value) in amounts.as_object().into_iter().flatten() {
             let most = out.entry(name.clone()).or_default();
             *most = (*most).max(parsed(value));
@@ -70,13 +77,13 @@ fn add(sum: &mut Thousandths, more: &Thousandths) {
 /// What all containers ask together: init containers run one after the other, sidecars among them stay. What the pod asks for as a
 /// whole counts instead, and its runtime's overhead on top.
 pub fn requests(pod: &Value) -> (Amounts, BTreeMap<String, u64>) {
-    let (spec, status) = (&pod["spec"], &pod["status"]);
+    let (spec, status, refused) = (&pod["spec"], &pod["status"], is_refused(pod));
     let (mut sum, mut most, mut staying) = (Thousandths::new(), Thousandths::new(), Thousandths::new());
     for container in list(&spec["containers"]) {
-        add(&mut sum, &of_container(container, &status["containerStatuses"]));
+        add(&mut sum, &of_container(container, &status["containerStatuses"], refused));
     }
     for container in list(&spec["initContainers"]) {
-        let asked = of_container(container, &status["initContainerStatuses"]);
+        let asked = of_container(container, &status["initContainerStatuses"], refused);
         for (k, amount) in &asked {
             let beside = staying.get(k).copied().unwrap_or(0);
             let entry = most.entry(k.clone()).or_default();
@@ -131,6 +138,21 @@ mod tests {
             "status": { "containerStatuses": [{ "name": "c", "allocatedResources": { "cpu": "3" } }] },
         });
         assert_eq!(requests(&pod).0.cpu_millis, 3000);
+    }
+
+    #[test]
+    fn what_a_node_can_never_give_takes_no_room_on_it() {
+        let mut pod = json!({
+            "spec": { "containers": [{ "name": "c", "resources": { "requests": { "cpu": "100" } } }] },
+            "status": {
+                "containerStatuses": [{ "name": "c", "allocatedResources": { "cpu": "1" }, "resources": { "requests": { "cpu": "1" } } }],
+                "conditions": [{ "type": "PodResizePending", "status": "True", "reason": "Infeasible" }],
+            },
+        });
+        assert_eq!(requests(&pod).0.cpu_millis, 1_000);
+        // Put off, it may come at any time.
+        pod["status"]["conditions"][0]["reason"] = "Deferred".into();
+        assert_eq!(requests(&pod).0.cpu_millis, 100_000);
     }
 
     #[test]

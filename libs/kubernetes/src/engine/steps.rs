@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::wanted::{One, target};
-use super::{Drift, HASH, KEEP, SCOPE, Shared, Standing, Wanted};
+use super::{Drift, HASH, KEEP, SCOPE, Shared, Standing, Wanted, leaving, others};
 use crate::cache::{self, Held, Key};
 use crate::difference;
 use crate::kinds::{ACCOUNT, KINDS, Kind, NAMESPACE, POD};
@@ -42,6 +42,11 @@ impl Shared {
         let left = self.prune(wanted.as_deref(), owner).await?;
         let state = self.lock();
         standing.gone = wanted.is_none() && left == 0 && state.cache.pods_of(owner).next().is_none();
+        if wanted.is_none() {
+            // Nobody is told of it by anything that is to be there.
+            let mut going = state.cache.of(owner).filter(|(_, held)| !held.controlled);
+            standing.problem = going.find_map(|(key, held)| leaving::held_up(&format!("{}/{}", KINDS.get(key.0).map_or("", |k| k.kind), key.2), held));
+        }
         // Somebody has asked for something else meanwhile.
         standing.applied &= state.wanted.get(owner).map(|w| &w.hash) == wanted.as_ref().map(|w| &w.hash);
         Ok(standing)
@@ -55,7 +60,12 @@ impl Shared {
             let told = format!("{}/{name}", object.kind.kind);
             match self.step(object) {
                 Step::Nothing => {}
-                Step::Wait => standing.applied = false,
+                Step::Wait => {
+                    standing.applied = false;
+                    if standing.problem.is_none() {
+                        standing.problem = self.lock().cache.get(&object.key).and_then(|held| leaving::held_up(&told, held));
+                    }
+                }
                 Step::Drifted(fields, managers) => standing.drift.push(Drift { object: told, fields, managers }),
                 Step::Apply { known, force } => {
                     let namespace = Some(namespace.as_str()).filter(|n| !n.is_empty());
@@ -203,7 +213,10 @@ impl Shared {
         let stays = state.settled.get(&object.key).is_some_and(|(hash, left)| *hash == object.hash && fields.iter().all(|f| left.contains(f)));
         match (asked, stays, state.correct) {
             (true, true, _) => Step::Nothing,
-            (true, false, false) => Step::Drifted(fields, held.others.clone()),
+            (true, false, false) => {
+                let managers = held.setters(&fields);
+                Step::Drifted(fields, managers)
+            }
             (_, _, correct) => Step::Apply { known: true, force: correct },
         }
     }
@@ -243,7 +256,7 @@ impl Shared {
         let mut left: Vec<String> = Vec::new();
         for kind in kinds {
             let (all, _) = watch::whole(&self.client, kind, Some(namespace), &selector).await?;
-            let of_others = all.iter().filter(|object| is_of_others(kind, object));
+            let of_others = all.iter().filter(|object| others::put_there(kind, object));
             left.extend(of_others.map(|object| format!("{}/{}", kind.kind, object["metadata"]["name"].as_str().unwrap_or_default())));
         }
         if left.is_empty() {
@@ -313,20 +326,6 @@ fn taken(object: &One, namespace: Option<&str>, there: Value) -> Trouble {
 fn has_ended(job: &Value) -> bool {
     let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().any(|c| (c["type"] == "Complete" || c["type"] == "Failed") && c["status"] == "True")
-}
-
-/// Is it there because somebody wants it? What controllers make goes with what they make it for; but a pod of a controller that
-/// is not ours says that there is something of a kind that is not known here.
-fn is_of_others(kind: &Kind, object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    let made = metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
-    let managed = metadata["labels"]["endpointslice.kubernetes.io/managed-by"].as_str();
-    match kind.kind {
-        "Pod" => true,
-        "ConfigMap" => !made && metadata["name"] != "kube-root-ca.crt",
-        "EndpointSlice" => !made && managed.is_none_or(|by| !by.starts_with("endpointslice")),
-        _ => !made,
-    }
 }
 
 /// Says which object it is about.

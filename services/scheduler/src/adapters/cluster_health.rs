@@ -1,33 +1,63 @@
 //! Looks at a cluster's API server again and again. What follows from it the reconciler decides.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gantry_kernel::{Env, OffsetDateTime};
+use gantry_kernel::Env;
 use gantry_kubernetes::Client;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::fleet::Pulse;
+use crate::domain::fleet::{Moment, Pulse, Turn};
 
 /// What the looks have shown, shared with whoever decides.
-#[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<Pulse>>);
+#[derive(Clone)]
+pub struct Health {
+    pulse: Arc<Mutex<Pulse>>,
+    /// From here on time is counted: the machine's clock may be set.
+    began: Instant,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { pulse: Arc::default(), began: Instant::now() }
+    }
+}
 
 impl Health {
+    fn lock(&self) -> MutexGuard<'_, Pulse> {
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn pulse(&self) -> Pulse {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
+    }
+
+    fn steady(&self) -> time::Duration {
+        time::Duration::try_from(self.began.elapsed()).unwrap_or(time::Duration::MAX)
+    }
+
+    fn now(&self, env: &Env) -> Moment {
+        Moment { steady: self.steady(), told: env.now() }
     }
 
     /// [`Pulse::forgive`]
-    pub fn forgive(&self, now: OffsetDateTime) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).forgive(now);
+    pub fn forgive(&self, env: &Env) {
+        let now = self.now(env);
+        self.lock().forgive(now);
+    }
+
+    /// [`Pulse::turn`], now.
+    pub fn turn(&self, lost: bool, grace: time::Duration) -> Turn {
+        self.lock().turn(self.steady(), lost, grace)
     }
 
     /// True: it is otherwise than before.
     fn see(&self, env: &Env, look: Result<(), String>, grace: Duration) -> bool {
-        let mut pulse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now(env);
+        let mut pulse = self.lock();
         let before = pulse.is_well();
-        pulse.see(env.now(), look, time::Duration::try_from(grace).unwrap_or(time::Duration::MAX));
+        pulse.see(now, look, time::Duration::try_from(grace).unwrap_or(time::Duration::MAX));
         pulse.is_well() != before
     }
 }

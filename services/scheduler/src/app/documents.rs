@@ -75,7 +75,7 @@ pub fn read(s: &Scheduler, source: &Source, engine: SpaceEngine) -> Result<Readi
     let reading = format(&source.format)?.read(&document);
     reading.remarks.lacking(match engine {
         SpaceEngine::Nodes => lacks::containerd(&reading.model),
-        SpaceEngine::Cluster { gateway, timeouts } => lacks::kubernetes(&reading.model, gateway, timeouts),
+        SpaceEngine::Cluster { gateway, timeouts, together } => lacks::kubernetes(&reading.model, gateway, timeouts, together),
     });
     Ok(reading)
 }

@@ -12,6 +12,7 @@ use super::context::Scheduler;
 use super::deploy::database;
 use super::preview::{self, ChangePreview};
 use crate::domain::cluster::ClusterSettings;
+use crate::domain::kubernetes::cluster::TOGETHER;
 use crate::domain::placement::SpaceRules;
 use crate::store;
 
@@ -26,8 +27,9 @@ pub async fn get(s: &Scheduler, space: &SpaceRef) -> Result<SpaceRules, Problem>
 pub enum SpaceEngine {
     /// Nodes with agents.
     Nodes,
-    /// A Kubernetes cluster, whose routes join a Gateway or do not, and may have time limits there or not.
-    Cluster { gateway: bool, timeouts: bool },
+    /// A Kubernetes cluster, whose routes join a Gateway or do not, and may have time limits there or not, and where a StatefulSet may
+    /// replace several pods together or may not.
+    Cluster { gateway: bool, timeouts: bool, together: bool },
 }
 
 /// # Errors
@@ -38,16 +40,17 @@ pub async fn engine(s: &Scheduler, space: &SpaceRef) -> Result<SpaceEngine, Prob
         return Ok(SpaceEngine::Nodes);
     }
     // What is deployed has to fit each of them.
-    let (mut gateway, mut timeouts) = (true, true);
+    let (mut gateway, mut timeouts, mut together) = (true, true, true);
     for name in named(&rules) {
         // Known where the cluster is looked after; elsewhere it is told by a test of it.
         let found = s.clusters.get(name).and_then(|one| one.engine.connection().found);
-        timeouts &= found.is_none_or(|f| f.capabilities.route_timeouts || !f.capabilities.gateway);
+        timeouts &= found.as_ref().is_none_or(|f| f.capabilities.route_timeouts || !f.capabilities.gateway);
+        together &= found.is_none_or(|f| f.minor >= TOGETHER);
         let row = store::cluster(s.orm(), name).await.map_err(database)?;
         let settings: Option<ClusterSettings> = row.map(|r| serde_json::from_value(r.settings)).transpose().map_err(Problem::internal)?;
         gateway &= settings.is_some_and(|s| !s.gateway.is_empty());
     }
-    Ok(SpaceEngine::Cluster { gateway, timeouts })
+    Ok(SpaceEngine::Cluster { gateway, timeouts, together })
 }
 
 /// The clusters that rules name.

@@ -9,6 +9,6 @@ mod share;
 
 pub use moving::{Pace, Stand, step};
 pub use portion::{Part, overridden, portion};
-pub use pulse::{Pulse, Turn};
+pub use pulse::{Moment, Pulse, Turn};
 pub use settings::{ClusterOverrides, Fleet, FleetMember, FleetPolicy};
 pub use share::{Asked, Bound, Share, Site, bound, divide, shares};

@@ -31,9 +31,38 @@ type Attempt = (InstanceId, u32);
 
 #[derive(Default)]
 struct Progress {
-    followed: HashSet<Attempt>,
+    /// By cluster. One follower each: a container beside the one that is followed may begin anew, which counts as an attempt of the
+    /// pod, and a second follower would tell every line twice.
+    followed: HashMap<String, HashSet<InstanceId>>,
     /// Read to their end.
     over: HashSet<Attempt>,
+}
+
+impl Progress {
+    /// Is it to be followed from now on?
+    fn begins(&mut self, cluster: &str, attempt: Attempt, state: State) -> bool {
+        let started = matches!(state, State::Running | State::Unhealthy | State::Succeeded | State::Failed);
+        // A kubelet that starts anew ends what is followed as if it had come to its end.
+        let over = self.over.contains(&attempt) && state != State::Running;
+        if !started || over {
+            return false;
+        }
+        let followed = self.followed.entry(cluster.to_owned()).or_default();
+        followed.len() < MOST && followed.insert(attempt.0)
+    }
+
+    /// `whole`: it was read to its end.
+    fn ends(&mut self, cluster: &str, attempt: Attempt, whole: bool) {
+        if let Some(followed) = self.followed.get_mut(cluster) {
+            followed.remove(&attempt.0);
+            if followed.is_empty() {
+                self.followed.remove(cluster);
+            }
+        }
+        if whole {
+            self.over.insert(attempt);
+        }
+    }
 }
 
 /// Runs until shutdown.
@@ -74,10 +103,7 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
                 let (Ok(id), Ok(app)) = (pod.uid.parse::<InstanceId>(), pod.owner.parse::<AppId>()) else { return };
                 there.insert(id);
                 let attempt = (id, pod.restarts);
-                let started = matches!(pod.state, State::Running | State::Unhealthy | State::Succeeded | State::Failed);
-                // A kubelet that starts anew ends what is followed as if it had come to its end.
-                let over = progress.over.contains(&attempt) && pod.state != State::Running;
-                if started && !pod.containers.is_empty() && progress.followed.len() < MOST && !over && progress.followed.insert(attempt) {
+                if !pod.containers.is_empty() && progress.begins(&cluster, attempt, pod.state) {
                     new.push((attempt, app, pod.clone()));
                 }
             });
@@ -87,7 +113,10 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
                 let row = store::app_by_id(s.orm(), app).await?;
                 known.insert(app, row.map(|r| Source { org: r.org_name, project: r.project_name, space: r.space_name, app: r.name }));
             }
-            let (Some(Some(source)), Some(node)) = (known.get(&app).cloned(), node_name(&cluster, &pod.node)) else { continue };
+            let (Some(Some(source)), Some(node)) = (known.get(&app).cloned(), node_name(&cluster, &pod.node)) else {
+                progress.lock().unwrap_or_else(PoisonError::into_inner).ends(&cluster, attempt, false);
+                continue;
+            };
             let batch = LogBatch {
                 org: source.org,
                 project: source.project,
@@ -102,6 +131,7 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
                 lines: Vec::new(),
             };
             let (s, client, progress, cancel) = (s.clone(), running.engine.client().clone(), progress.clone(), running.ended());
+            let cluster = cluster.clone();
             s.host.tracker.clone().spawn(async move {
                 let outcome = tokio::select! {
                     outcome = follow(&s, &client, &pod, batch) => outcome,
@@ -111,11 +141,7 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
                     tracing::debug!(pod = pod.name, error = format!("{error:#}"), "a pod's log broke off and will be read on");
                     tokio::time::sleep(PERIOD).await;
                 }
-                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-                progress.followed.remove(&attempt);
-                if outcome.is_ok_and(|whole| whole) {
-                    progress.over.insert(attempt);
-                }
+                progress.lock().unwrap_or_else(PoisonError::into_inner).ends(&cluster, attempt, outcome.is_ok_and(|whole| whole));
             });
         }
     }
@@ -200,6 +226,23 @@ fn read(line: &[u8]) -> Option<LogLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_has_one_follower_whatever_begins_anew_beside_it() {
+        let (mut progress, id) = (Progress::default(), InstanceId(Uuid::nil()));
+        assert!(progress.begins("east", (id, 0), State::Running));
+        assert!(!progress.begins("east", (id, 1), State::Running), "a sidecar has begun anew");
+        progress.ends("east", (id, 0), true);
+        assert!(!progress.begins("east", (id, 0), State::Unhealthy), "it was read to its end");
+        assert!(progress.begins("east", (id, 1), State::Unhealthy));
+        progress.ends("east", (id, 1), false);
+        assert!(progress.begins("east", (id, 1), State::Unhealthy), "it broke off");
+        assert!(!progress.begins("east", (InstanceId(Uuid::max()), 0), State::Starting));
+        let begun = |progress: &mut Progress, cluster: &str| {
+            (1..=600_u128).filter(|n| progress.begins(cluster, (InstanceId(Uuid::from_u128(*n)), 0), State::Running)).count()
+        };
+        assert_eq!((begun(&mut progress, "east"), begun(&mut progress, "west")), (MOST - 1, MOST), "each cluster has its own number");
+    }
 
     #[test]
     fn a_line_is_a_time_and_a_text() {

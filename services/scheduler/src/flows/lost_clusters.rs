@@ -15,18 +15,17 @@ const WATCHES: Duration = Duration::seconds(90);
 
 impl Reconciler {
     pub(super) async fn turn_clusters(&mut self) -> anyhow::Result<()> {
-        let now = self.s.host.env.now();
         let all = self.s.clusters.all();
         // With none that answers it is rather us who are cut off, and there is nowhere to go.
         if all.len() > 1 && all.iter().all(|(_, one)| one.health.pulse().trouble().is_some()) {
-            all.iter().for_each(|(_, one)| one.health.forgive(now));
+            all.iter().for_each(|(_, one)| one.health.forgive(&self.s.host.env));
             return Ok(());
         }
         for (name, running) in all {
             let grace = Duration::seconds(running.settings.grace_seconds.into());
             // Before it is taken for back, what is there has to be known again.
             let unseen = running.lost && running.engine.connection().problem.is_some();
-            let event = match running.health.pulse().turn(now, running.lost, if unseen { grace + WATCHES } else { grace }) {
+            let event = match running.health.turn(running.lost, if unseen { grace + WATCHES } else { grace }) {
                 Turn::Stays => continue,
                 Turn::Lost(reason) => {
                     tracing::warn!(cluster.name = name, reason, "a cluster is lost; what can run elsewhere does");

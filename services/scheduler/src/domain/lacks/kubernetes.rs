@@ -3,11 +3,15 @@
 use super::{Lack, Listing};
 use crate::domain::model::{Hook, Model, PathKind, Restart, Route, Workload, WorkloadKind};
 
-/// `gateway`: the cluster's routes join a Gateway. `timeouts`: those may have time limits.
-pub fn kubernetes(model: &Model, gateway: bool, timeouts: bool) -> Vec<Lack> {
+/// `gateway`: the cluster's routes join a Gateway. `timeouts`: those may have time limits. `together`: a StatefulSet may replace several
+/// pods at a time.
+pub fn kubernetes(model: &Model, gateway: bool, timeouts: bool, together: bool) -> Vec<Lack> {
     let mut out = Listing(Vec::new());
     for (name, workload) in &model.workloads {
-        running(&format!("workloads.{name}"), workload, &mut out);
+        let at = format!("workloads.{name}");
+        running(&at, workload, &mut out);
+        let several = workload.kind == WorkloadKind::Stateful && workload.update.max_unavailable > 1;
+        out.when(several && !together, format!("{at}.update.max_unavailable"), "a StatefulSet replaces its pods one by one before Kubernetes 1.35");
     }
     for (n, service) in model.services.iter().enumerate() {
         let at = format!("services[{n}]");

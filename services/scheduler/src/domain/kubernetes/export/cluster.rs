@@ -29,6 +29,7 @@ use crate::domain::cluster::ClusterSettings;
 use crate::domain::model::{Config, EnvFact, Model, Service, Workload};
 
 pub use naming::{job_name, named, namespace};
+pub use older::TOGETHER;
 pub use release::{Sets, Shares, is_apart, pause, set_name, shared_service};
 pub use space::space;
 pub use stopping::Unchanged;

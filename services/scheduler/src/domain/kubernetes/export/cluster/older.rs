@@ -10,6 +10,8 @@ const SLEEP: u32 = 30;
 const APPARMOR: u32 = 30;
 /// A stop signal of a container's own, for pods that name their system; before, the image's counts.
 const SIGNALS: u32 = 33;
+/// Pods of a StatefulSet that are replaced together: before, the feature is off where nobody has switched it on (KEP-961).
+pub const TOGETHER: u32 = 35;
 /// AppArmor's profile of a container, before it was a field.
 const ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io";
 const LISTS: [&str; 2] = ["containers", "initContainers"];
@@ -43,6 +45,18 @@ pub(super) fn fit(template: &mut Value, minor: u32, signals: bool) {
     }
     for (container, profile) in profiles {
         template["metadata"]["annotations"][format!("{ANNOTATION}/{container}")] = profile.into();
+    }
+}
+
+/// `spec`: of a StatefulSet. What the server drops would look as if somebody had taken it away.
+pub(super) fn fit_set(spec: &mut Value, minor: u32) {
+    let Some(strategy) = spec.get_mut("updateStrategy").and_then(Value::as_object_mut).filter(|_| minor < TOGETHER) else { return };
+    let empty = strategy.get_mut("rollingUpdate").and_then(Value::as_object_mut).map(|rolling| {
+        rolling.remove("maxUnavailable");
+        rolling.is_empty()
+    });
+    if empty == Some(true) {
+        strategy.remove("rollingUpdate");
     }
 }
 
@@ -99,6 +113,21 @@ mod tests {
         assert_eq!(old["metadata"]["annotations"]["container.apparmor.security.beta.kubernetes.io/web"], "localhost/tight");
         assert!(old["spec"]["containers"][0]["securityContext"].get("appArmorProfile").is_none());
         assert_eq!(old["spec"]["initContainers"], pod()["spec"]["initContainers"]);
+    }
+
+    #[test]
+    fn a_set_replaces_one_after_the_other_where_it_knows_no_other_way() {
+        let set = |rolling: Value| json!({ "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": rolling } });
+        let fitted = |rolling: Value, minor: u32| {
+            let mut spec = set(rolling);
+            fit_set(&mut spec, minor);
+            spec
+        };
+        let both = json!({ "maxUnavailable": 2, "partition": 1 });
+        assert_eq!(fitted(both.clone(), 35), set(both.clone()));
+        assert_eq!(fitted(both, 34), set(json!({ "partition": 1 })));
+        assert_eq!(fitted(json!({ "maxUnavailable": 2 }), 34), json!({ "updateStrategy": { "type": "RollingUpdate" } }));
+        assert_eq!(fitted(json!({ "partition": 1 }), 34), set(json!({ "partition": 1 })));
     }
 
     #[test]

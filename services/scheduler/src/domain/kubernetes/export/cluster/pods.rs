@@ -54,6 +54,7 @@ pub(super) fn finish_workload(object: &mut Value, name: &Name, w: &Workload, mod
         }
         WorkloadKind::Stateful => {
             spec["revisionHistoryLimit"] = 2.into();
+            older::fit_set(spec, place.minor);
             for claim in spec["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
                 claim["metadata"]["name"] = naming::fitting(claim["metadata"]["name"].as_str().unwrap_or_default(), false).into();
                 claim["metadata"]["labels"] = json!({ SCOPE: place.scope, OWNER: place.app.to_string() });

@@ -286,7 +286,7 @@ fn a_clusters_autoscaler_keeps_one_at_least() {
     model.workloads.get_mut(&name("web")).unwrap().scaling.as_mut().unwrap().min = 0;
     let all = made_of(&model, &BTreeMap::new());
     assert_eq!(of(&all, "HorizontalPodAutoscaler", "store-web")["spec"]["minReplicas"], 1);
-    let lacks = crate::domain::lacks::kubernetes(&model, true, true);
+    let lacks = crate::domain::lacks::kubernetes(&model, true, true, true);
     assert!(lacks.iter().any(|lack| lack.at.ends_with("web.scaling.min")), "it is said");
 }
 
@@ -316,8 +316,20 @@ spec: {hostnames: [shop.example.org], rules: [{backendRefs: [{name: web, port: 8
     assert_eq!(rule(true)["timeouts"], json!({ "request": "5s" }));
     assert!(rule(false).get("timeouts").is_none() && rule(false)["backendRefs"][0]["name"] == "store-web");
     let model = read(&Document::alone(text)).model;
-    let told = |timeouts: bool| crate::domain::lacks::kubernetes(&model, true, timeouts).iter().any(|lack| lack.at.ends_with("timeout_ms"));
+    let told = |timeouts: bool| crate::domain::lacks::kubernetes(&model, true, timeouts, true).iter().any(|lack| lack.at.ends_with("timeout_ms"));
     assert!(told(false) && !told(true), "it is said");
+}
+
+#[test]
+fn a_set_that_replaces_several_together_is_told_where_it_cannot() {
+    let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  serviceName: db\n  replicas: 4\n  selector: {matchLabels: {app: db}}\n  updateStrategy: {rollingUpdate: {maxUnavailable: 2}}\n  template:\n    metadata: {labels: {app: db}}\n    spec: {containers: [{name: db, image: postgres}]}\n";
+    let strategy = |minor: u32| of(&made(text, &SETTINGS, |place| place.minor = minor), "StatefulSet", "store-db")["spec"]["updateStrategy"].clone();
+    assert_eq!(strategy(36), json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 2 } }));
+    assert_eq!(strategy(34), json!({ "type": "RollingUpdate" }));
+    let model = read(&Document::alone(text)).model;
+    let told =
+        |together: bool| crate::domain::lacks::kubernetes(&model, true, true, together).iter().any(|lack| lack.at == "workloads.db.update.max_unavailable");
+    assert!(told(false) && !told(true));
 }
 
 #[test]
