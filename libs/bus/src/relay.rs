@@ -26,12 +26,13 @@ const BATCH: i64 = 1_000;
 const BLOCK: usize = 100;
 /// Blocks under way at once, beside the batch being published.
 const UNCONFIRMED: usize = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Starts the relay; one of all replicas does the work, the others wait for its lease.
 pub fn start_relay(bus: Bus, log: Log, cancel: CancellationToken, tasks: &TaskTracker) {
     tasks.spawn(async move {
-        let mut pause = Duration::from_millis(200);
+        let mut pause = FIRST_PAUSE;
         while let Some(mut lease) = Lease::acquire(&log.db().admin, "relay", &cancel).await {
             let outcome = tokio::select! {
                 outcome = relay(&bus, &log, &mut lease, &mut pause) => outcome,
@@ -79,6 +80,8 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
                     if stored != at {
                         bail!("the stream is at {stored:?} instead of {at:?}");
                     }
+                    // All is well again, although there was nothing to publish.
+                    *pause = FIRST_PAUSE;
                 }
             }
             continue;
@@ -91,7 +94,7 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
         while unconfirmed.len() > UNCONFIRMED {
             unconfirmed.next().await.context("it is longer than that")??;
         }
-        *pause = Duration::from_millis(200);
+        *pause = FIRST_PAUSE;
     }
 }
 

@@ -17,3 +17,4 @@ mod silent;
 mod snapshots;
 mod tampering;
 mod todos;
+mod versions;
