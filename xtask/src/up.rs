@@ -16,6 +16,8 @@ use crate::work::{Work, own_program, run, say};
 
 /// How long a port may still be held by a process that is just ending.
 const FREED: Duration = Duration::from_secs(10);
+/// Certificates that were written so long ago are looked at: `gantryd init` renews them when it is time.
+const CERTIFICATES: Duration = Duration::from_secs(30 * 86_400);
 
 /// # Errors
 /// When a step fails; the text names it and what to look at.
@@ -121,7 +123,8 @@ pub fn start_suite(work: &Work) -> Result<String> {
     }
     let suite = settings::write(home, &choices, &parts.urls)?;
     // The certificates come first: containerd and Prometheus read them.
-    if !home.ca().exists() || !home.file("ca/prometheus.pem").exists() {
+    let aged = changed(&home.file("ca/prometheus.pem")).is_none_or(|since| since.elapsed().is_ok_and(|age| age > CERTIFICATES));
+    if aged || !home.ca().exists() {
         run(Command::new(work.program("gantryd")).args(["init", "--config"]).arg(home.file("gantry.toml")))?;
     }
     let gantryd = parts.all.last().context("gantryd is a part")?;

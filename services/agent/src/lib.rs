@@ -93,9 +93,7 @@ impl Service for Agent {
             host.tracker.spawn(routing.run(host.cancel.clone()));
         }
         let line = Line::from(host.channel("scheduler")?.endless());
-        if joined.is_some() {
-            host.tracker.spawn(Renewal { host: host.clone(), leaf: host.leaf.clone(), line: line.clone() }.run());
-        }
+        host.tracker.spawn(Renewal { host: host.clone(), leaf: host.leaf.clone(), line: line.clone() }.run());
         let sessions = Sessions {
             line: line.clone(),
             cri: cri.clone(),

@@ -21,6 +21,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Threads that wait for the disk or for a server of files get this long at the end: one of them may wait for ever.
 const LAST_THREADS: Duration = Duration::from_secs(5);
 
+/// The name of the certificate by which Prometheus is let in.
+const PROMETHEUS: &str = "prometheus";
+
 fn main() -> Result<()> {
     let args = Args::parse();
     if args.target == kube_scheduler::TARGET {
@@ -55,7 +58,7 @@ fn main() -> Result<()> {
         let running = Running::new(platform, Env::system())?;
         let result = match args.command {
             None => serve(targets::chosen(entries, &args.target)?, &running).await,
-            Some(Command::Init) => running.pki().write_leaf("prometheus"),
+            Some(Command::Init) => running.pki().write_leaf(PROMETHEUS, running.env.now()).map(drop),
             Some(Command::Admin(command)) => admin::run(&entries, &running, command).await,
             Some(Command::Openapi { .. } | Command::Join(_)) => Ok(()),
         };
@@ -71,6 +74,10 @@ fn main() -> Result<()> {
 async fn serve(entries: Vec<Box<dyn gantry_host::Entry>>, running: &Running) -> Result<()> {
     for entry in &entries {
         entry.start(running).await?;
+    }
+    // One process of an installation does it.
+    if entries.iter().any(|e| e.name() == "monitoring") {
+        running.keep_leaf(PROMETHEUS);
     }
     tracing::info!(services = entries.iter().map(|e| e.name()).collect::<Vec<_>>().join(","), "all services run");
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
