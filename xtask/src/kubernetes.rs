@@ -1,6 +1,8 @@
 //! The Kubernetes manifests and the Compose file: secrets for development, and a test that keeps them in step with the code.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Result;
@@ -26,7 +28,10 @@ pub fn secrets(overlay: &Path) -> Result<()> {
         write_private(&file, &(lines.join("\n") + "\n"))?;
     }
     if !key.exists() {
-        fs::write(&key, env.random::<32>())?;
+        // In one step: half a key would be found by the next call, and kept.
+        let draft = overlay.join("master.key.new");
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?.write_all(&env.random::<32>())?;
+        fs::rename(&draft, &key)?;
     }
     say(&format!("{} and {} are there; kubectl apply -k {}", file.display(), key.display(), overlay.display()));
     Ok(())
@@ -212,6 +217,38 @@ mod tests {
         for url in called {
             let address = url.rsplit(['/', '@']).next().unwrap_or_default();
             assert!(ports.iter().any(|p| p.starts_with(&format!("{address}:"))), "{url} is not published: {ports:?}");
+        }
+    }
+
+    #[test]
+    fn the_servers_of_nats_take_large_events() {
+        let repository = Work::find().expect("the repository").repository;
+        let read = |file: &str| documents(&fs::read_to_string(repository.join(file)).expect(file));
+        let compose = read("docker-compose.yml").remove(0);
+        let nats = &compose["services"]["nats"];
+        assert_eq!((&nats["command"][0], &nats["command"][1]), (&Value::from("-c"), &nats["configs"][0]["target"]));
+        assert_eq!(compose["configs"]["nats"]["content"], "max_payload: 8MB\n");
+        let overlay = read("k8s/overlays/dev/servers.yaml");
+        let pod = &of(&overlay, "StatefulSet", "nats")["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!((&container["args"][0], &container["args"][1]), (&Value::from("-c"), &Value::from("/etc/gantry/nats.conf")));
+        assert_eq!(container["volumeMounts"][1]["mountPath"], "/etc/gantry");
+        let config = of(&overlay, "ConfigMap", pod["volumes"][0]["configMap"]["name"].as_str().expect("a name"));
+        assert_eq!(config["data"]["nats.conf"], "max_payload: 8MB\n");
+    }
+
+    #[test]
+    fn secrets_are_made_once_and_for_their_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = || ["secrets.env", "master.key"].map(|file| fs::read(folder.path().join(file)).expect(file));
+        secrets(folder.path()).expect("made");
+        let first = read();
+        secrets(folder.path()).expect("there");
+        assert_eq!(first[1].len(), 32);
+        assert_eq!(read(), first);
+        for file in ["secrets.env", "master.key"] {
+            assert_eq!(fs::metadata(folder.path().join(file)).expect(file).permissions().mode() & 0o777, 0o600, "{file}");
         }
     }
 

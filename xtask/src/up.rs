@@ -1,6 +1,6 @@
 //! `make up`: install, build, start, wait; and the commands that use a running suite.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use gantry_servers::suite::Choices;
-use gantry_servers::{Launch, Need, Server, Signal, install, is_root, ports_are_free, text_from_env, until};
+use gantry_servers::{Home, Launch, Need, Server, Signal, install, is_root, ports_are_free, text_from_env, until};
 
 use crate::parts::Parts;
 use crate::settings;
@@ -16,6 +16,8 @@ use crate::work::{Work, own_program, run, say};
 
 /// How long a port may still be held by a process that is just ending.
 const FREED: Duration = Duration::from_secs(10);
+/// Certificates that were written so long ago are looked at: `gantryd init` renews them when it is time.
+const CERTIFICATES: Duration = Duration::from_secs(30 * 86_400);
 
 /// # Errors
 /// When a step fails; the text names it and what to look at.
@@ -110,6 +112,7 @@ fn newest(folder: &Path) -> Option<SystemTime> {
 /// # Errors
 /// When a part does not become ready; names its log.
 pub fn start_suite(work: &Work) -> Result<String> {
+    let _turn = turn(&work.home)?;
     let (home, choices) = (&work.home, Choices::load(&work.home)?);
     let parts = Parts::of(work, &choices)?;
     let before = fs::read(home.file("choices.json")).ok();
@@ -121,7 +124,8 @@ pub fn start_suite(work: &Work) -> Result<String> {
     }
     let suite = settings::write(home, &choices, &parts.urls)?;
     // The certificates come first: containerd and Prometheus read them.
-    if !home.ca().exists() || !home.file("ca/prometheus.pem").exists() {
+    let aged = changed(&home.file("ca/prometheus.pem")).is_none_or(|since| since.elapsed().is_ok_and(|age| age > CERTIFICATES));
+    if aged || !home.ca().exists() {
         run(Command::new(work.program("gantryd")).args(["init", "--config"]).arg(home.file("gantry.toml")))?;
     }
     let gantryd = parts.all.last().context("gantryd is a part")?;
@@ -154,6 +158,17 @@ pub fn start_suite(work: &Work) -> Result<String> {
         })?;
     }
     Ok(suite.url)
+}
+
+/// One start at a time, until this is dropped: two would each start a supervisor, and the two of them every part twice.
+fn turn(home: &Home) -> Result<File> {
+    let path = home.file("up.lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    if file.try_lock().is_err() {
+        say("another `make up` is at it; waiting for it");
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(file)
 }
 
 fn wait_for(part: &dyn Server, supervisor: &dyn Fn() -> Result<()>) -> Result<()> {
@@ -202,4 +217,21 @@ pub fn bench(work: &Work, arguments: &[String]) -> Result<()> {
     let env = settings::read_env(&work.home).unwrap_or_default();
     let program = work.target.join(profile).join("bench");
     run(Command::new(program).args(arguments).envs(env).current_dir(&work.repository))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_starts_of_one_suite_take_turns_and_those_of_two_do_not() {
+        let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let (one, two) = (Home::at(one.path()).expect("a home"), Home::at(two.path()).expect("a home"));
+        let first = turn(&one).expect("free");
+        let other = File::open(one.file("up.lock")).expect("there");
+        assert!(other.try_lock().is_err(), "taken");
+        drop(turn(&two).expect("another suite's"));
+        drop(first);
+        other.try_lock().expect("free again");
+    }
 }

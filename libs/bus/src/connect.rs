@@ -5,6 +5,8 @@ use thiserror::Error;
 
 /// JetStream features that are relied on (ordered consumers by several subjects, message TTL) came with 2.11.
 const OLDEST: (u32, u32) = (2, 11);
+/// The largest message a server should take, in bytes: what a request may bring (1 MiB by default) grows as it becomes an event.
+const LARGEST: usize = 8_000_000;
 
 #[derive(Debug, Error)]
 pub enum BusError {
@@ -38,6 +40,9 @@ impl Bus {
         if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST {
             return Err(BusError::TooOld(version));
         }
+        if let Some(fault) = too_small(client.server_info().max_payload) {
+            tracing::warn!(client = name, "{fault}");
+        }
         Ok(Self::of(client, prefix))
     }
 
@@ -55,6 +60,13 @@ impl Bus {
     }
 }
 
+/// What an operator must know of a server that takes messages of so many bytes.
+fn too_small(max_payload: usize) -> Option<String> {
+    (max_payload < LARGEST).then(|| {
+        format!("the NATS server takes messages of {max_payload} bytes at most: a larger event would hold up all after it; set `max_payload: 8MB` there")
+    })
+}
+
 fn options(url: &str, name: &str) -> Result<(async_nats::ConnectOptions, async_nats::ServerAddr), BusError> {
     let options = async_nats::ConnectOptions::new().name(name);
     let address: async_nats::ServerAddr = url.parse().map_err(|e: std::io::Error| BusError::JetStream(e.to_string()))?;
@@ -64,4 +76,15 @@ fn options(url: &str, name: &str) -> Result<(async_nats::ConnectOptions, async_n
         _ => options,
     };
     Ok((options, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_with_the_default_size_of_messages_is_told_of() {
+        assert!(too_small(1 << 20).is_some_and(|fault| fault.contains("1048576 bytes") && fault.contains("max_payload")));
+        assert_eq!((too_small(8 << 20), too_small(8_000_000)), (None, None));
+    }
 }

@@ -74,13 +74,16 @@ async fn sqlx_position(db: &Db, name: &str) -> anyhow::Result<i64> {
 /// A foreign log cannot be read beside the live tables at will, so a new version refills them from the stream.
 async fn start_anew(db: &Db, projection: &dyn Projection) -> anyhow::Result<()> {
     use sea_orm::{ConnectionTrait, TransactionTrait};
+    let (version, name) = (projection.version(), projection.name());
     let tx = db.admin_orm().begin().await?;
+    // The checkpoint first, as whoever takes in events has it: a replica of the version before may be at it.
+    tx.execute_unprepared(&format!("select 1 from projections where name = '{name}' for update")).await?;
     for table in projection.tables() {
         tx.execute_unprepared(&format!("drop table if exists {table} cascade")).await?;
     }
     tx.execute_unprepared(projection.ddl()).await?;
-    let (version, name) = (projection.version(), projection.name());
-    tx.execute_unprepared(&format!("update projections set position = 0, sequence = 0, version = {version} where name = '{name}'")).await?;
+    let anew = format!("update projections set position = 0, sequence = 0, version = {version}, error = null, failed_at = null where name = '{name}'");
+    tx.execute_unprepared(&anew).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use async_nats::HeaderMap;
 use async_nats::header::{HeaderName, NATS_MESSAGE_ID};
 use gantry_es::{Json, Meta, Recorded, StreamId};
-use gantry_kernel::OffsetDateTime;
+use gantry_kernel::{OffsetDateTime, Uuid};
 use time::format_description::well_known::Rfc3339;
 
 // Made once: from a text, each look at a header and each message would check and copy the name.
@@ -66,6 +66,11 @@ pub(crate) fn position_of(headers: &HeaderMap) -> Option<i64> {
     headers.get(POSITION)?.as_str().parse().ok()
 }
 
+/// The id of a message's event, without reading the rest.
+pub(crate) fn id_of(headers: &HeaderMap) -> Option<Uuid> {
+    headers.get(ID)?.as_str().parse().ok()
+}
+
 /// # Errors
 /// When a header is missing or not of its form.
 pub fn from_message(headers: &HeaderMap, payload: &[u8]) -> anyhow::Result<Recorded> {
@@ -109,7 +114,7 @@ fn read<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(headers: &He
 
 #[cfg(test)]
 mod tests {
-    use gantry_kernel::{OrgId, Uuid};
+    use gantry_kernel::OrgId;
 
     use super::*;
 

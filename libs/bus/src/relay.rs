@@ -14,11 +14,12 @@ use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use gantry_es::Recorded;
 use gantry_es_pg::{Lease, Log, endless};
+use gantry_kernel::Uuid;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connect::Bus;
-use crate::message::{headers_of, position_of, subject_of};
+use crate::message::{headers_of, id_of, position_of, subject_of};
 
 /// Events read at once.
 const BATCH: i64 = 1_000;
@@ -26,13 +27,14 @@ const BATCH: i64 = 1_000;
 const BLOCK: usize = 100;
 /// Blocks under way at once, beside the batch being published.
 const UNCONFIRMED: usize = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Starts the relay; one of all replicas does the work, the others wait for its lease.
 pub fn start_relay(bus: Bus, log: Log, cancel: CancellationToken, tasks: &TaskTracker) {
     let stop = cancel.clone();
     endless(format!("relay of {}", log.origin()), tasks, &stop, async move {
-        let mut pause = Duration::from_millis(200);
+        let mut pause = FIRST_PAUSE;
         while let Some(mut lease) = Lease::acquire(&log.db().admin, "relay", &cancel).await {
             let outcome = tokio::select! {
                 outcome = relay(&bus, &log, &mut lease, &mut pause) => outcome,
@@ -59,6 +61,11 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
         let position = at.position;
         bail!("the stream of {} is at position {position}, its log only at {head}: was the database restored? Delete the stream to fill it anew", log.origin());
     }
+    // A log that was restored and has grown past the stream since: what follows would stand on events that it does not have.
+    if at.position > 0 && !has(log, &at).await? {
+        let (of, position) = (log.origin(), at.position);
+        bail!("the stream of {of} has another event at position {position} than its log: was the database restored? Delete the stream to fill it anew");
+    }
     let mut wake = log.watch_head();
     let mut unconfirmed = FuturesOrdered::new();
     loop {
@@ -80,6 +87,8 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
                     if stored != at {
                         bail!("the stream is at {stored:?} instead of {at:?}");
                     }
+                    // All is well again, although there was nothing to publish.
+                    *pause = FIRST_PAUSE;
                 }
             }
             continue;
@@ -92,8 +101,14 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
         while unconfirmed.len() > UNCONFIRMED {
             unconfirmed.next().await.context("it is longer than that")??;
         }
-        *pause = Duration::from_millis(200);
+        *pause = FIRST_PAUSE;
     }
+}
+
+/// Whether the event that the stream ends with is the log's.
+async fn has(log: &Log, at: &Stored) -> anyhow::Result<bool> {
+    let there = log.read_shared(at.position - 1, 1).await?;
+    Ok(there.first().is_some_and(|event| (event.position, event.id) == (at.position, at.event)))
 }
 
 /// Publishes a block. Every message says which sequence it must follow, so JetStream takes it only right behind the one
@@ -119,7 +134,7 @@ async fn confirm(acknowledged: PublishAckFuture, sequence: u64) -> anyhow::Resul
 fn message(bus: &Bus, event: &Recorded, at: &mut Stored) -> (String, HeaderMap, Bytes) {
     let mut headers = headers_of(event);
     headers.insert(NATS_EXPECTED_LAST_SEQUENCE, at.sequence.to_string());
-    *at = Stored { position: event.position, sequence: at.sequence + 1 };
+    *at = Stored { position: event.position, sequence: at.sequence + 1, event: event.id };
     (subject_of(&bus.prefix, event), headers, Bytes::copy_from_slice(event.data.as_str().as_bytes()))
 }
 
@@ -128,6 +143,8 @@ fn message(bus: &Bus, event: &Recorded, at: &mut Stored) -> (String, HeaderMap, 
 struct Stored {
     position: i64,
     sequence: u64,
+    /// The event's id; nil for an empty stream.
+    event: Uuid,
 }
 
 impl Stored {
@@ -135,10 +152,11 @@ impl Stored {
         let state = &stream.info().await?.state;
         let (sequence, messages) = (state.last_sequence, state.messages);
         if messages == 0 {
-            return Ok(Self { position: 0, sequence });
+            return Ok(Self { position: 0, sequence, event: Uuid::nil() });
         }
         let message = stream.get_raw_message(sequence).await.context("the stream's last message cannot be read")?;
         let position = position_of(&message.headers).context("the stream's last message carries no position")?;
-        Ok(Self { position, sequence })
+        let event = id_of(&message.headers).context("the stream's last message carries no id")?;
+        Ok(Self { position, sequence, event })
     }
 }

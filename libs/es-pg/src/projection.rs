@@ -153,23 +153,26 @@ pub async fn apply<P: Projection + ?Sized>(projection: &P, tx: &DatabaseTransact
     trace.around(projection.apply(tx, event)).instrument(span).await
 }
 
-/// Moves the checkpoint from `from` to `position`; `false`: it is somewhere else. Nobody else moves it before this transaction ends.
+/// Moves the checkpoint from `from` to `position`; `false`: it is somewhere else, or its tables are of another version than `version`.
+/// Nobody else moves it before this transaction ends.
 ///
 /// The transaction's commit then does not wait for the disk: rows and checkpoint are lost together or not at all, and what a power cut
 /// takes away is taken in once more from the log, which was on the disk before. Whatever is committed later, and does wait, is on the disk
 /// only after this is.
-pub(crate) async fn move_checkpoint(tx: &DatabaseTransaction, name: &str, from: i64, position: i64, sequence: i64) -> Result<bool, DbErr> {
-    let sql = "update projections set position = $2, sequence = $3, error = null, failed_at = null where name = $1 and position = $4
+pub(crate) async fn move_checkpoint(tx: &DatabaseTransaction, name: &str, version: i32, from: i64, position: i64, sequence: i64) -> Result<bool, DbErr> {
+    let sql = "update projections set position = $2, sequence = $3, error = null, failed_at = null where name = $1 and position = $4 and version = $5
                returning set_config('synchronous_commit', 'off', true)";
-    let values = [name.into(), position.into(), sequence.into(), from.into()];
+    let values = [name.into(), position.into(), sequence.into(), from.into(), version.into()];
     Ok(tx.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?.is_some())
 }
 
-/// Keeps others from moving the checkpoint before this transaction ends, whose commit does not wait for the disk either.
-pub(crate) async fn lock_checkpoint(tx: &DatabaseTransaction, name: &str) -> Result<i64, DbErr> {
-    let sql = "select position, set_config('synchronous_commit', 'off', true) from projections where name = $1 for update";
+/// Keeps others from moving the checkpoint before this transaction ends, whose commit does not wait for the disk either. Gives its
+/// position and the version of its tables.
+pub(crate) async fn lock_checkpoint(tx: &DatabaseTransaction, name: &str) -> Result<(i64, i32), DbErr> {
+    let sql = "select position, version, set_config('synchronous_commit', 'off', true) from projections where name = $1 for update";
     let row = tx.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()])).await?;
-    row.ok_or_else(|| DbErr::RecordNotFound(format!("projection {name}")))?.try_get("", "position")
+    let row = row.ok_or_else(|| DbErr::RecordNotFound(format!("projection {name}")))?;
+    Ok((row.try_get("", "position")?, row.try_get("", "version")?))
 }
 
 pub(crate) async fn save_checkpoint(tx: &DatabaseTransaction, name: &str, position: i64, sequence: i64) -> Result<(), DbErr> {

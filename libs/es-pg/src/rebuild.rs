@@ -93,7 +93,7 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
     drop(reader);
     // The live runner waits at this lock; what came meanwhile is little.
     let tx = orm.begin().await?;
-    let live = lock_checkpoint(&tx, projection.name()).await?;
+    let (live, _) = lock_checkpoint(&tx, projection.name()).await?;
     tx.execute_unprepared(&path).await?;
     while at.0 < live {
         let batch = source.next(at.0, at.1).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gantry_es::{DecodeError, Recorded};
 use gantry_kernel::OffsetDateTime;
-use sea_orm::{DatabaseConnection, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use crate::rebuild::rebuild_from;
 use crate::together::{Member, Together};
 
 pub(crate) const BATCH: i64 = 1_000;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The same where nothing is wrong with the events: a database or a bus that is away comes back, and is not to be found late.
 const LONGEST_PAUSE_AWAY: Duration = Duration::from_secs(3);
@@ -38,7 +39,7 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, batch: &Batch) -> anyhow::Result<i64> {
     let (Some((first, _)), Some((last, sequence))) = (batch.first(), batch.last()) else { return catch_up(orm, projection, batch).await };
     let tx = orm.begin().await?;
-    if !move_checkpoint(&tx, projection.name(), first.position - 1, last.position, *sequence).await? {
+    if !move_checkpoint(&tx, projection.name(), projection.version(), first.position - 1, last.position, *sequence).await? {
         tx.rollback().await?;
         return catch_up(orm, projection, batch).await;
     }
@@ -54,7 +55,7 @@ pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, ba
 /// The same where the checkpoint is not right before the batch.
 async fn catch_up(orm: &DatabaseConnection, projection: &dyn Projection, batch: &Batch) -> anyhow::Result<i64> {
     let tx = orm.begin().await?;
-    let at = lock_checkpoint(&tx, projection.name()).await?;
+    let at = locked(&tx, projection).await?;
     if leaves_out(batch, at) {
         tx.rollback().await?;
         return Ok(at);
@@ -74,6 +75,16 @@ async fn catch_up(orm: &DatabaseConnection, projection: &dyn Projection, batch: 
     one_by_one(orm, projection, batch).await
 }
 
+/// The position of the checkpoint, which nobody else moves before this transaction ends.
+async fn locked(tx: &DatabaseTransaction, projection: &dyn Projection) -> anyhow::Result<i64> {
+    let (at, tables) = lock_checkpoint(tx, projection.name()).await?;
+    let program = projection.version();
+    if tables != program {
+        return Err(OtherTables { tables, program }.into());
+    }
+    Ok(at)
+}
+
 /// The checkpoint was set back since it was read, as by a newer version that begins anew: what comes next is not in this batch.
 fn leaves_out(batch: &[(Arc<Recorded>, i64)], at: i64) -> bool {
     batch.first().is_some_and(|(event, _)| event.position > at + 1)
@@ -82,7 +93,7 @@ fn leaves_out(batch: &[(Arc<Recorded>, i64)], at: i64) -> bool {
 /// The same for a batch that did not go through: keeps what comes before the poison.
 async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch: &[(Arc<Recorded>, i64)]) -> anyhow::Result<i64> {
     let tx = orm.begin().await?;
-    let at = lock_checkpoint(&tx, projection.name()).await?;
+    let at = locked(&tx, projection).await?;
     if leaves_out(batch, at) {
         tx.rollback().await?;
         return Ok(at);
@@ -111,6 +122,17 @@ async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch
 #[derive(Debug, Error)]
 #[error("{0}")]
 struct Poison(String);
+
+/// Another version of the program has made the tables anew. Statements of this one may well go through there, and would leave out what is new.
+#[derive(Debug, Error)]
+#[error(
+    "its tables are of version {tables}, and this program is for version {program}: a program of that version has to take in what comes. \
+     Where this one is to stay, have it built anew (`gantry admin rebuild`)"
+)]
+struct OtherTables {
+    tables: i32,
+    program: i32,
+}
 
 /// Keeps one projection up to date until cancelled.
 pub struct ProjectionRunner;
@@ -195,8 +217,10 @@ impl ProjectionRunner {
         rebuild: &Notify,
         cancel: &CancellationToken,
     ) {
-        let mut pause = Duration::from_millis(100);
+        let mut pause = FIRST_PAUSE;
         let mut left = None;
+        // Where the last failed round stood.
+        let mut stood = None;
         loop {
             wake.mark_unchanged();
             let before = *report.borrow();
@@ -207,7 +231,7 @@ impl ProjectionRunner {
             };
             match result {
                 Ok((position, more)) => {
-                    pause = Duration::from_millis(100);
+                    (pause, stood) = (FIRST_PAUSE, None);
                     tell(&report, before, position);
                     // What was appended meanwhile is seen at `wake`; a further look for what is not there would cost every write one.
                     if source.waits() || more && *wake.borrow() > position {
@@ -220,27 +244,25 @@ impl ProjectionRunner {
                     }
                 }
                 Err(error) => {
-                    let older = error.downcast_ref::<DecodeError>().is_some_and(DecodeError::is_newer);
+                    let other = error.is::<OtherTables>();
+                    let older = other || error.downcast_ref::<DecodeError>().is_some_and(DecodeError::is_newer);
                     let text = format!("{error:#}");
-                    if older {
-                        tracing::warn!(
-                            projection = projection.name(),
-                            error = text,
-                            "a newer version has to take in what it wrote; this one goes on behind it"
-                        );
-                    } else {
-                        tracing::error!(projection = projection.name(), error = text, "a projection stands still and will try again");
-                    }
+                    let at: Option<i64> =
+                        sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&db.pool).await.ok();
                     // What came before the poison is in; whoever waits for that must not wait for the poison.
-                    let saved = sqlx::query_scalar("update projections set error = $2, failed_at = now() where name = $1 returning position")
-                        .bind(projection.name())
-                        .bind(&text)
-                        .fetch_one(&db.pool)
-                        .await;
-                    match saved {
-                        Ok(position) => tell(&report, before, position),
-                        Err(error) => tracing::warn!(projection = projection.name(), error = %error, "the projection's state could not be saved"),
+                    if let Some(position) = at {
+                        tell(&report, before, position);
                     }
+                    let moved = at.is_some() && at != stood;
+                    if moved {
+                        // It is another event that it stands before: what grew before the last one is no measure for this.
+                        pause = FIRST_PAUSE;
+                    }
+                    // Mostly a program of that version is there, and takes in at once what has come: nothing stands still then.
+                    if !(other && moved) {
+                        stands_still(db, projection, older, text, at).await;
+                    }
+                    stood = at.or(stood);
                     tokio::select! {
                         () = cancel.cancelled() => return,
                         () = tokio::time::sleep(pause) => {}
@@ -274,6 +296,26 @@ fn tell(report: &watch::Sender<i64>, before: i64, position: i64) {
         }
         counts
     });
+}
+
+/// That it stands still at this position, and why.
+async fn stands_still(db: &Db, projection: &dyn Projection, older: bool, error: String, at: Option<i64>) {
+    let projection = projection.name();
+    if older {
+        tracing::warn!(projection, error, "a newer version has to take in what it wrote; this one goes on behind it");
+    } else {
+        tracing::error!(projection, error, "a projection stands still and will try again");
+    }
+    // Whoever moved on meanwhile does not stand there.
+    let saved = sqlx::query("update projections set error = $2, failed_at = now() where name = $1 and position = coalesce($3, position)")
+        .bind(projection)
+        .bind(error)
+        .bind(at)
+        .execute(&db.pool)
+        .await;
+    if let Err(error) = saved {
+        tracing::warn!(projection, error = %error, "the projection's state could not be saved");
+    }
 }
 
 /// Where a round has left the checkpoint.

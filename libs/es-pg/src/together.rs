@@ -127,7 +127,7 @@ impl Together {
         let Some(last) = batch.last().map(|event| event.position) else { return Ok(Round::Nothing) };
         let going: Vec<(usize, i64)> = standing.at.iter().enumerate().filter_map(|(nth, at)| Some((nth, at.filter(|at| *at < last)?))).collect();
         let tx = self.log.db.orm.begin().await?;
-        let expected: Vec<(&str, i64)> = going.iter().map(|(nth, at)| (self.members[*nth].projection.name(), *at)).collect();
+        let expected: Vec<Expected<'_>> = going.iter().map(|(nth, at)| Expected::of(&*self.members[*nth].projection, *at)).collect();
         if !move_checkpoints(&tx, &expected, last).await? {
             tx.rollback().await?;
             return Ok(Round::Missed);
@@ -145,14 +145,17 @@ impl Together {
         Ok(Round::Reached(last))
     }
 
-    /// Who can go along: not those who stand at an error, and not those who have far to go, for whom the others would wait.
+    /// Who can go along: not those whose tables are another version's or who stand at an error, and not those who have far to go, for whom the others would wait.
     async fn read_standing(&self) -> anyhow::Result<Standing> {
         let (read, head) = (Instant::now(), self.log.head());
         let names: Vec<&str> = self.members.iter().map(|member| member.projection.name()).collect();
-        let sql = "select name, position, error is not null from projections where name = any($1)";
-        let rows: Vec<(String, i64, bool)> = sqlx::query_as(sql).bind(&names).fetch_all(&self.log.db.pool).await?;
-        let at = |name: &str| rows.iter().find(|row| row.0 == name).filter(|row| !row.2 && row.1 >= head - BATCH).map(|row| row.1);
-        let standing = Standing { at: names.into_iter().map(at).collect(), read };
+        let sql = "select name, position, version, error is not null from projections where name = any($1)";
+        let rows: Vec<(String, i64, i32, bool)> = sqlx::query_as(sql).bind(&names).fetch_all(&self.log.db.pool).await?;
+        let at = |member: &Member| {
+            let (name, version) = (member.projection.name(), member.projection.version());
+            rows.iter().find(|row| row.0 == name && row.2 == version).filter(|row| !row.3 && row.1 >= head - BATCH).map(|row| row.1)
+        };
+        let standing = Standing { at: self.members.iter().map(at).collect(), read };
         for (nth, at) in standing.at.iter().enumerate() {
             // Another replica may have taken in what this one was waiting for.
             if let Some(at) = at {
@@ -174,18 +177,35 @@ impl Together {
     }
 }
 
-/// Moves all of these checkpoints from where they are expected to `position`, or none of them. Nobody else moves them before this transaction
+/// Where a checkpoint is expected, and tables of which version.
+struct Expected<'a> {
+    name: &'a str,
+    at: i64,
+    version: i32,
+}
+
+impl<'a> Expected<'a> {
+    fn of(projection: &'a dyn Projection, at: i64) -> Self {
+        Self { name: projection.name(), at, version: projection.version() }
+    }
+}
+
+/// Moves all of these checkpoints from where they are expected to `position`, or none of them: also not where another version of the program
+/// has made its tables meanwhile. Nobody else moves them before this transaction
 /// ends, whose commit does not wait for the disk (see `projection::move_checkpoint`).
-async fn move_checkpoints(tx: &DatabaseTransaction, expected: &[(&str, i64)], position: i64) -> Result<bool, DbErr> {
+async fn move_checkpoints(tx: &DatabaseTransaction, expected: &[Expected<'_>], position: i64) -> Result<bool, DbErr> {
     // Locked in one order everywhere, or two replicas could wait for each other.
     let sql = "with mine as (
-            select p.name from projections p join unnest($1::text[], $2::bigint[]) e(name, at) on p.name = e.name and p.position = e.at
+            select p.name from projections p join unnest($1::text[], $2::bigint[], $5::int[]) e(name, at, version)
+                on p.name = e.name and p.position = e.at and p.version = e.version
             order by p.name for update of p)
         update projections p set position = $3, error = null, failed_at = null from mine
         where p.name = mine.name and (select count(*) from mine) = $4
         returning set_config('synchronous_commit', 'off', true)";
-    let (names, at): (Vec<String>, Vec<i64>) = expected.iter().map(|(name, at)| ((*name).to_owned(), *at)).unzip();
+    let names: Vec<String> = expected.iter().map(|one| one.name.to_owned()).collect();
+    let at: Vec<i64> = expected.iter().map(|one| one.at).collect();
+    let versions: Vec<i32> = expected.iter().map(|one| one.version).collect();
     let count = i64::try_from(expected.len()).unwrap_or(i64::MAX);
-    let values = [names.into(), at.into(), position.into(), count.into()];
+    let values = [names.into(), at.into(), position.into(), count.into(), versions.into()];
     Ok(!tx.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?.is_empty())
 }

@@ -192,9 +192,7 @@ impl Host {
             rights_at: OnceLock::new(),
             sign_ins: Looks::default(),
         }));
-        if host.pki.kept(name)?.is_some() {
-            host.keep_running("certificates", crate::shown::follow(host.clone()));
-        }
+        host.keep_running("certificates", crate::shown::follow(host.clone()));
         if database {
             gantry_bus::start_relay(host.bus.clone(), host.log().clone(), host.cancel.clone(), &host.tracker);
             host.follow_rights().await?;

@@ -39,6 +39,9 @@ pub trait Entry: Send + Sync {
     async fn administer(&self, running: &Running) -> anyhow::Result<gantry_es_pg::Log>;
 }
 
+/// How often certificates of programs outside are looked at.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(3_600);
+
 struct Of<S: Service>(S::Config);
 
 /// The entry of service `S`.
@@ -76,6 +79,24 @@ impl Running {
 
     pub fn pki(&self) -> &Pki {
         &self.pki
+    }
+
+    /// Renews the certificate of a program outside ([`Pki::write_leaf`]) while this process runs. Where there is none, none is made.
+    pub fn keep_leaf(&self, name: &'static str) {
+        let (pki, env, cancel) = (self.pki.clone(), self.env.clone(), self.cancel.clone());
+        self.tracker.spawn(async move {
+            loop {
+                let there = pki.kept(name);
+                match there.and_then(|there| if there.is_some() { pki.write_leaf(name, env.now()) } else { Ok(false) }) {
+                    Ok(true) => tracing::info!(certificate = name, "a certificate was renewed"),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::error!(certificate = name, error = format!("{error:#}"), "a certificate could not be renewed and will be tried again")
+                    }
+                }
+                tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(KEPT) => {} }
+            }
+        });
     }
 
     /// Answers what has been asked, the public first, each at most 10 s; then ends everything and waits for it, at most 15 s.

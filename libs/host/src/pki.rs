@@ -2,6 +2,7 @@
 //! certificates are used instead when `<ca_dir>/<name>.pem` and `.key` are there (cert-manager mounts them so).
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -9,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use time::{Duration, OffsetDateTime};
+use x509_parser::pem::parse_x509_pem;
 
 /// Services name each other `<service>.gantry.internal`.
 pub const SERVER_SUFFIX: &str = "gantry.internal";
@@ -29,6 +31,17 @@ impl Leaf {
         let chain = CertificateDer::pem_slice_iter(self.chain_pem.as_bytes()).collect::<Result<Vec<_>, _>>().context("certificate")?;
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).context("private key")?;
         Ok((chain, key))
+    }
+
+    /// Whether it is one of the authority with this certificate (PEM), and two thirds of its time are over.
+    fn is_due(&self, ca_pem: &str, now: OffsetDateTime) -> bool {
+        let due = || {
+            let ((_, ca), (_, own)) = (parse_x509_pem(ca_pem.as_bytes()).ok()?, parse_x509_pem(self.chain_pem.as_bytes()).ok()?);
+            let (ca, own) = (ca.parse_x509().ok()?, own.parse_x509().ok()?);
+            let (from, until) = (own.validity().not_before.timestamp(), own.validity().not_after.timestamp());
+            Some(own.issuer().as_raw() == ca.subject().as_raw() && now.unix_timestamp() >= from + (until - from) / 3 * 2)
+        };
+        due().unwrap_or(false)
     }
 }
 
@@ -71,9 +84,25 @@ impl Pki {
     /// # Errors
     /// When there is neither a certificate nor the authority's key.
     pub fn leaf(&self, name: &str, extra_hosts: &[&str]) -> anyhow::Result<Leaf> {
-        if let Some(kept) = self.kept(name)? {
-            return Ok(kept);
+        match self.kept(name)? {
+            Some(kept) => Ok(kept),
+            None => self.fresh(name, extra_hosts),
         }
+    }
+
+    /// Another certificate in the place of `present`, when it is time for it. None before that, and where the authority's key is not at
+    /// hand or somebody else's authority made it: then it is others who renew it.
+    ///
+    /// # Errors
+    /// When the authority is damaged.
+    pub fn renewed(&self, name: &str, extra_hosts: &[&str], present: &Leaf, now: OffsetDateTime) -> anyhow::Result<Option<Leaf>> {
+        if self.ca_key.is_none() || !present.is_due(&self.ca_pem, now) {
+            return Ok(None);
+        }
+        self.fresh(name, extra_hosts).map(Some)
+    }
+
+    fn fresh(&self, name: &str, extra_hosts: &[&str]) -> anyhow::Result<Leaf> {
         let Some(ca_key) = &self.ca_key else {
             bail!("{} has neither {name}.pem nor the authority's ca.key", self.dir.display());
         };
@@ -96,17 +125,29 @@ impl Pki {
         Ok(Leaf { chain_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 
-    /// Writes a certificate for a program outside (Prometheus) as `<dir>/<name>.pem` and `.key`, once.
+    /// Writes a certificate for a program outside (Prometheus) as `<dir>/<name>.pem` and `.key`, and another one when it is time.
+    /// True if it did.
     ///
     /// # Errors
-    /// When the files cannot be written.
-    pub fn write_leaf(&self, name: &str) -> anyhow::Result<()> {
-        if !self.dir.join(format!("{name}.pem")).exists() {
-            let leaf = self.leaf(name, &[])?;
-            write_private(&self.dir.join(format!("{name}.key")), &leaf.key_pem)?;
-            std::fs::write(self.dir.join(format!("{name}.pem")), leaf.chain_pem)?;
+    /// When the files cannot be read or written.
+    pub fn write_leaf(&self, name: &str, now: OffsetDateTime) -> anyhow::Result<bool> {
+        let leaf = match self.kept(name)? {
+            None => self.fresh(name, &[])?,
+            Some(present) => match self.renewed(name, &[], &present, now)? {
+                None => return Ok(false),
+                Some(leaf) => leaf,
+            },
+        };
+        // Each in one step: whoever reads them now sees the old or the new. The certificate last: without it they are written again.
+        for (ending, text) in [("key", &leaf.key_pem), ("pem", &leaf.chain_pem)] {
+            let (draft, file) = (self.dir.join(format!("{name}.{ending}.new")), self.dir.join(format!("{name}.{ending}")));
+            write_private(&draft, text)?;
+            if ending == "pem" {
+                std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o644))?;
+            }
+            std::fs::rename(&draft, &file).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -157,6 +198,45 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_certificate_is_made_when_two_thirds_of_the_time_are_over_and_not_before() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let pki = Pki::open(dir.path()).unwrap();
+        let now = gantry_kernel::Env::system().now();
+        let (soon, later) = (now + Duration::days(LEAF_DAYS / 2), now + Duration::days(LEAF_DAYS * 3 / 4));
+        let leaf = pki.leaf("echo", &[]).unwrap();
+        assert!(pki.renewed("echo", &[], &leaf, soon).unwrap().is_none());
+        let next = pki.renewed("echo", &[], &leaf, later).unwrap().expect("it is time");
+        assert!(next.chain_pem != leaf.chain_pem && next.der().is_ok());
+        // Another authority's, and one without the key to make any.
+        let operators = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["echo".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "an operator's");
+        let operators = Leaf { chain_pem: params.self_signed(&operators).unwrap().pem(), key_pem: operators.serialize_pem() };
+        let for_ever = now + Duration::days(365 * 5_000);
+        assert!(pki.renewed("echo", &[], &operators, for_ever).unwrap().is_none());
+        std::fs::copy(dir.path().join("ca.pem"), other.path().join("ca.pem")).unwrap();
+        assert!(Pki::open(other.path()).unwrap().renewed("echo", &[], &leaf, later).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_program_outside_has_a_certificate_that_is_renewed_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::open(dir.path()).unwrap();
+        let now = gantry_kernel::Env::system().now();
+        assert!(pki.write_leaf("prometheus", now).unwrap());
+        let first = pki.kept("prometheus").unwrap().expect("written");
+        assert!(!pki.write_leaf("prometheus", now).unwrap());
+        assert_eq!(pki.kept("prometheus").unwrap().expect("there").chain_pem, first.chain_pem);
+        assert!(pki.write_leaf("prometheus", now + Duration::days(LEAF_DAYS)).unwrap());
+        let second = pki.kept("prometheus").unwrap().expect("there");
+        assert!(second.chain_pem != first.chain_pem && second.key_pem != first.key_pem);
+        assert_eq!(std::fs::metadata(dir.path().join("prometheus.key")).unwrap().permissions().mode() & 0o777, 0o600);
+        // Only half of it was written: a crash.
+        std::fs::remove_file(dir.path().join("prometheus.pem")).unwrap();
+        assert!(pki.write_leaf("prometheus", now).unwrap());
+    }
 
     #[test]
     fn two_processes_that_start_at_once_agree_on_one_authority() {

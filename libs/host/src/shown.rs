@@ -81,9 +81,14 @@ impl ResolvesClientCert for Shown {
     }
 }
 
-/// Shows what lies in the folder of certificates, whenever it is another one. Until shutdown.
+/// Shows what lies in the folder of certificates, whenever it is another one; where there is none, one of the built-in authority in the
+/// place of the last, when it is time. Until shutdown.
 pub(crate) async fn follow(host: Host) {
-    follow_files(&host, &host.shown, || host.pki.kept(host.name), |found| host.show(found)).await;
+    let read = || match host.pki.kept(host.name)? {
+        Some(kept) => Ok(Some(kept)),
+        None => host.pki.renewed(host.name, &[], &host.shown.leaf(), host.env.now()),
+    };
+    follow_files(&host, &host.shown, read, |found| host.show(found)).await;
 }
 
 /// Hands to `show` whatever `read` gives, whenever it is another one than what is `shown`. Until shutdown.

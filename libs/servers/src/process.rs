@@ -128,8 +128,13 @@ impl Launch {
         if let Some((uid, gid)) = self.owner {
             command.uid(uid).gid(gid);
         }
-        let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
-        pid_file.write(child.id()).with_context(|| format!("{}: see {}", self.program.display(), log.display()))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        if let Err(error) = pid_file.write(child.id()) {
+            // A full disk, or it ended at once. Nobody would find it again: the next start would begin another beside it, and no stop end it.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error).with_context(|| format!("{}: see {}", self.program.display(), log.display()));
+        }
         Ok(child)
     }
 }
@@ -148,6 +153,19 @@ mod tests {
         assert!(file.stop(Signal::Term, Duration::from_secs(5)).expect("stops"));
         assert_eq!(file.alive(), None);
         reaper.join().expect("joined").expect("reaped");
+    }
+
+    #[test]
+    fn what_cannot_be_found_again_is_not_left_running() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // As on a full disk: the log is there, the pid file cannot be written.
+        let nowhere = PidFile::new(folder.path().join("gone/sleep.pid"));
+        let seconds = format!("6{}", std::process::id());
+        let error = Launch::new("sleep", &[&seconds]).detach(&folder.path().join("sleep.log"), &nowhere).expect_err("refused");
+        assert!(format!("{error:#}").contains("see "), "{error:#}");
+        let lines = fs::read_dir("/proc").expect("readable").flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let wanted = format!("sleep\0{seconds}\0");
+        assert_eq!(lines.filter(|line| line.ends_with(wanted.as_bytes())).count(), 0);
     }
 
     #[test]

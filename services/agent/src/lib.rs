@@ -93,9 +93,7 @@ impl Service for Agent {
             host.keep_running("routes", routing.run(host.cancel.clone()));
         }
         let line = Line::from(host.channel("scheduler")?.endless());
-        if joined.is_some() {
-            host.keep_running("renewal", Renewal { host: host.clone(), leaf: host.leaf.clone(), line: line.clone() }.run());
-        }
+        host.keep_running("renewal", Renewal { host: host.clone(), leaf: host.leaf.clone(), line: line.clone() }.run());
         let sessions = Sessions {
             line: line.clone(),
             cri: cri.clone(),

@@ -25,6 +25,9 @@ const LAST_THREADS: Duration = Duration::from_secs(5);
 /// seconds a few small reads a second keep alive as many as there ever were at once, each with memory of its own.
 const IDLE_THREADS: Duration = Duration::from_secs(1);
 
+/// The name of the certificate by which Prometheus is let in.
+const PROMETHEUS: &str = "prometheus";
+
 fn main() -> Result<()> {
     let args = Args::parse();
     if args.target == kube_scheduler::TARGET {
@@ -59,7 +62,7 @@ fn main() -> Result<()> {
         let running = Running::new(platform, Env::system())?;
         let result = match args.command {
             None => serve(targets::chosen(entries, &args.target)?, &running).await,
-            Some(Command::Init) => running.pki().write_leaf("prometheus"),
+            Some(Command::Init) => running.pki().write_leaf(PROMETHEUS, running.env.now()).map(drop),
             Some(Command::Admin(command)) => admin::run(&entries, &running, command).await,
             Some(Command::Openapi { .. } | Command::Join(_)) => Ok(()),
         };
@@ -75,6 +78,10 @@ fn main() -> Result<()> {
 async fn serve(entries: Vec<Box<dyn gantry_host::Entry>>, running: &Running) -> Result<()> {
     for entry in &entries {
         entry.start(running).await?;
+    }
+    // One process of an installation does it.
+    if entries.iter().any(|e| e.name() == "monitoring") {
+        running.keep_leaf(PROMETHEUS);
     }
     tracing::info!(services = entries.iter().map(|e| e.name()).collect::<Vec<_>>().join(","), "all services run");
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -70,7 +70,11 @@ impl Service for Gateway {
             }
         });
         host.tracker.clone().spawn(async move {
-            gantry_host::follow_files(&host, &shown, || of_an_operator(&config, &host), |leaf| shown.replace(leaf.clone())).await;
+            let read = || match of_an_operator(&config, &host)? {
+                Some(leaf) => Ok(Some(leaf)),
+                None => host.pki.renewed("gateway", &[name.as_str()], &shown.leaf(), host.env.now()),
+            };
+            gantry_host::follow_files(&host, &shown, read, |leaf| shown.replace(leaf.clone())).await;
         });
         Ok(Parts::default())
     }

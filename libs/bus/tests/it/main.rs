@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 mod chaos;
+mod restored;

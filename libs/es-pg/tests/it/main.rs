@@ -18,3 +18,4 @@ mod snapshots;
 mod tampering;
 mod todos;
 mod together;
+mod versions;

@@ -1,4 +1,5 @@
-//! A node's certificate is renewed at half of its life; the node's own port, and what dials the scheduler, show the new one from then on.
+//! A node's certificate is renewed at half of its life; the node's own port, and what dials the scheduler, show the new one from then on,
+//! as they do with one that somebody else has put in its place.
 //! Connections that stand go on.
 
 use std::time::Duration;
@@ -21,7 +22,13 @@ impl Renewal {
     /// Until shutdown.
     pub async fn run(mut self) {
         let cancel = self.host.cancel.clone();
-        while let Some(present) = enrolment::certificate(&self.leaf.chain_pem) {
+        loop {
+            let Some(present) = enrolment::certificate(&self.leaf.chain_pem) else {
+                // No node's: the platform's own machine, or an operator's authority, and others renew it.
+                tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(AGAIN) => {} }
+                self.replaced();
+                continue;
+            };
             let wait = until_half(&present, self.host.env.now());
             tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(wait.min(AGAIN)) => {} }
             if self.replaced() || !until_half(&present, self.host.env.now()).is_zero() {

@@ -1,10 +1,12 @@
 //! A service in the door's own process: it is handed requests without a connection, and neither it nor the client can tell but by that.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Request};
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Path, Request};
+use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use gantry_gateway::GatewayConfig;
@@ -12,6 +14,7 @@ use gantry_host::config::Nothing;
 use gantry_host::{Host, Parts, Service};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::world::door_beside;
 
@@ -88,4 +91,78 @@ async fn what_may_become_another_protocol_has_a_connection() {
     let request = door.http1.get(format!("{}/api/v1/nodes/n1", door.url)).header("connection", "upgrade").header("upgrade", "websocket");
     let got = seen(request).await;
     assert!(got["port"].as_u64().is_some_and(|port| port > 0), "{got}");
+}
+
+/// Answers badly, or never.
+struct Troubled;
+
+#[async_trait]
+impl Service for Troubled {
+    const NAME: &'static str = "scheduler";
+    const DATABASE: bool = false;
+    type Config = Nothing;
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        utoipa::openapi::OpenApiBuilder::new().build()
+    }
+
+    async fn start(_: Nothing, _: Host) -> anyhow::Result<Parts> {
+        Ok(Parts { router: Router::new().route("/api/v1/nodes/{node}", any(troubled)), ..Parts::default() })
+    }
+}
+
+static BEGUN: Notify = Notify::const_new();
+static GIVEN_UP: Notify = Notify::const_new();
+
+struct Work;
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        GIVEN_UP.notify_one();
+    }
+}
+
+async fn troubled(Path(node): Path<String>) -> Response {
+    match node.as_str() {
+        "panics" => panic!("the password is hunter2"),
+        "breaks" => {
+            let chunks = futures::stream::unfold(0, |n| async move {
+                assert!(n == 0, "half of it was made");
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b"half")), n + 1))
+            });
+            Body::from_stream(chunks).into_response()
+        }
+        "never" => {
+            let _work = Work;
+            BEGUN.notify_one();
+            std::future::pending().await
+        }
+        _ => "well".into_response(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_a_service_in_the_doors_process_is_no_more_than_its_answers() {
+    let door = door_beside::<Troubled>(GatewayConfig::default()).await;
+    let url = |node: &str| format!("{}/api/v1/nodes/{node}", door.url);
+    for client in [&door.http, &door.http1] {
+        let answer = client.get(url("panics")).send().await.expect("an answer");
+        assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].to_str().ok()), (500, Some("application/problem+json")));
+        assert!(!answer.text().await.expect("whole").contains("hunter2"));
+        // Cut off, and seen to be: never as if it had been all.
+        let whole = async { client.get(url("breaks")).send().await?.bytes().await };
+        assert!(whole.await.is_err());
+        assert_eq!(client.get(url("n1")).send().await.expect("the door goes on").text().await.expect("whole"), "well");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_ends_the_work_of_a_service_in_the_doors_process() {
+    let door = door_beside::<Troubled>(GatewayConfig::default()).await;
+    for client in [&door.http, &door.http1] {
+        let asked = tokio::spawn(client.get(format!("{}/api/v1/nodes/never", door.url)).send());
+        tokio::time::timeout(Duration::from_secs(30), BEGUN.notified()).await.expect("it has begun");
+        asked.abort();
+        tokio::time::timeout(Duration::from_secs(30), GIVEN_UP.notified()).await.expect("nobody waits for it any more");
+    }
 }
