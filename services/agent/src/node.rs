@@ -128,6 +128,8 @@ impl Node {
             checkpoints: checkpoints.clone(),
             default_pids: settings.default_pids,
             wanted: shared.wanted.clone(),
+            lease: shared.lease.clone(),
+            sleep: shared.sleep,
         };
         if settings.shares_pods {
             routing::put_back(&disk).await;

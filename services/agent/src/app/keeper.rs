@@ -27,7 +27,7 @@ mod words;
 use self::words::{kind, name};
 use super::acts::Acts;
 use super::balancer::Balancer;
-use super::lease::Lease;
+use super::lease::{self, Lease};
 use super::probing::Probing;
 use super::steps::{Done, StepError, Steps};
 use crate::adapters::disk::Disk;
@@ -127,6 +127,20 @@ impl Shared {
             elsewhere: watch::Sender::new(BTreeMap::new()),
             acts: Acts::new(),
             wake: Arc::default(),
+        }
+    }
+
+    /// Until the word that is followed is on disk. What must not run twice does not wait longer than the lease lasts: a disk that hangs must
+    /// not keep it from being stopped, and nothing of it is started after that.
+    async fn until_saved(&self, fenced: bool) {
+        let mut told = self.saved.subscribe();
+        let saved = async {
+            // Only fails when nobody saves any more.
+            drop(told.wait_for(|saved| *saved).await);
+        };
+        tokio::select! {
+            () = saved => {}
+            () = lease::over(&self.lease, &self.sleep), if fenced => {}
         }
     }
 
@@ -421,11 +435,10 @@ impl Keeper {
             Action::Create { attempt, .. } | Action::Start { attempt, .. } => drop(self.facts.attempts.insert(id, *attempt)),
             Action::Stop { .. } | Action::Beside { .. } | Action::StopBeside { .. } | Action::Remove { .. } => {}
         }
-        let (steps, done, cancel, mut saved) = (self.steps.clone(), self.finished.0.clone(), self.cancel.clone(), self.shared.saved.subscribe());
+        let (steps, done, cancel, shared) = (self.steps.clone(), self.finished.0.clone(), self.cancel.clone(), self.shared.clone());
         self.tracker.spawn(async move {
             let step = async {
-                // Only fails when nobody saves any more.
-                drop(saved.wait_for(|saved| *saved).await);
+                shared.until_saved(instance.as_ref().is_some_and(|i| i.fenced)).await;
                 steps.take(action.clone(), instance, names).await
             };
             let late = async {
@@ -493,7 +506,7 @@ impl Keeper {
         let status = wire::Status {
             beat: 0,
             generation: wanted.generation,
-            instances: self.with_signs(statuses(wanted, pods, &self.memory)),
+            instances: self.with_signs(statuses(wanted, pods, &self.memory, &self.facts.busy)),
             balancers: balancers.collect(),
             waiting: self.holder.waiting().into_iter().collect(),
             images: self.shared.images.borrow().values().cloned().collect(),
