@@ -1,6 +1,7 @@
 //! The outside world: one file per foreign system.
 
 pub mod addresses;
+pub mod asking;
 pub mod checkpoints;
 pub mod cloning;
 pub mod commands;

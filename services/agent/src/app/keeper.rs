@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
-use gantry_cri::{Cri, CriError};
+use gantry_cri::{Cri, CriError, PodStatus};
 use gantry_kernel::{Env, InstanceId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -30,12 +30,13 @@ use super::balancer::Balancer;
 use super::lease::{self, Lease};
 use super::probing::Probing;
 use super::steps::{Done, StepError, Steps};
+use crate::adapters::asking::Asking;
 use crate::adapters::disk::Disk;
 use crate::adapters::executions::Figures;
 use crate::adapters::exits::{Exits, Hearing};
 use crate::adapters::holder::Holder;
 use crate::adapters::machine::Sleep;
-use crate::adapters::runtime::Runtime;
+use crate::adapters::runtime::{Runtime, TOLD_WITHIN};
 use crate::domain::acts::Act;
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
@@ -155,6 +156,8 @@ pub struct Keeper {
     env: Env,
     shared: Shared,
     runtime: Runtime,
+    /// The addresses of pods.
+    asking: Asking<PodStatus>,
     steps: Steps,
     probing: Probing,
     exits: Exits,
@@ -224,6 +227,7 @@ impl Keeper {
         let now_ms = i64::try_from(env.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         Self {
             runtime: Runtime::new(cri, steps.node.clone()),
+            asking: Asking::new(TOLD_WITHIN),
             env,
             shared,
             steps,
