@@ -33,6 +33,7 @@ pub mod probe;
 pub mod processes;
 pub mod routes;
 pub mod runtime;
+pub mod seal;
 pub mod sizes;
 pub mod tables;
 pub mod volumes;
