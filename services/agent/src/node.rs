@@ -26,6 +26,7 @@ use crate::app::balancer::{Balancer, Listen};
 use crate::app::elsewhere::Elsewhere;
 use crate::app::ephemeral::Ephemeral;
 use crate::app::guard::Guard;
+use crate::app::halting::Halting;
 use crate::app::isolating::Isolating;
 use crate::app::keeper::{Keeper, Parts, Shared};
 use crate::app::lease::Lease;
@@ -138,7 +139,9 @@ impl Node {
         tracker.spawn(Elsewhere { shared: shared.clone() }.run(cancel.clone()));
         tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
         let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
-        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);
+        // Before the keeper begins: it would start them.
+        let halting = Halting::open(shared.clone(), disk.clone()).await;
+        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions, halting);
         let own = own(&settings.node);
         tracker.spawn(Ephemeral { cri: cri.clone(), shared: shared.clone(), own: own.clone(), instances: at("instances") }.run(cancel.clone()));
         tracker.spawn(Pressure { cri: cri.clone(), shared: shared.clone(), own }.run(cancel.clone()));
