@@ -46,7 +46,8 @@ mod tests {
     use super::*;
     use crate::adapters::disk::Disk;
     use crate::adapters::haproxy::Haproxy;
-    use crate::app::balancer::{FILE, Listen, free_address};
+    use crate::app::balancer::inside::free_address;
+    use crate::app::balancer::{FILE, Listen};
 
     async fn opened(folder: &std::path::Path) -> Balancer {
         let haproxy = Haproxy::new("/nowhere/haproxy".into(), folder.join("haproxy"), folder.join("log"), "127.0.0.1:0".into());
