@@ -67,16 +67,6 @@ impl Keeper {
         }
     }
 
-    pub(super) fn tell_layout(&self) {
-        self.shared.layout.send_if_modified(|held| {
-            let changed = held != self.balancer.layout();
-            if changed {
-                held.clone_from(self.balancer.layout());
-            }
-            changed
-        });
-    }
-
     /// Addresses of pods that are not known yet. One of which the engine does not tell it is asked for again in the next round.
     pub(super) async fn find_addresses(&mut self, pods: &[Pod]) {
         let unknown = pods.iter().filter(|p| p.ready && self.memory.get(&p.instance).is_none_or(|m| m.address.is_empty()));
