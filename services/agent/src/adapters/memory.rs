@@ -113,8 +113,9 @@ pub async fn mounted_as(all: &Path, name: &str) -> BTreeSet<PathBuf> {
     points(&table().await, all).into_iter().filter(is).filter_map(|p| p.parent().map(Path::to_owned)).collect()
 }
 
+/// Somebody's mount may have a name that is no text; of the others nothing less is known for that.
 async fn table() -> String {
-    fs::read_to_string("/proc/self/mounts").await.unwrap_or_default()
+    fs::read("/proc/self/mounts").await.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// The tmpfs at a place; of several on top of each other the uppermost counts (fstab(5) tells the fields).
