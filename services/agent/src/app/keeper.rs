@@ -27,6 +27,7 @@ mod telling;
 mod tests;
 mod words;
 
+use self::remembering::{CRASHES_FILE, Crashed};
 use super::acts::Acts;
 use super::balancer::Balancer;
 use super::lease::{self, Lease};
@@ -226,6 +227,7 @@ impl Keeper {
         let exits = Exits::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let holder = Holder::new(shared.layout.subscribe(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let ready = disk.load(READY_FILE).await;
+        let Crashed { crashes, counted } = disk.load(CRASHES_FILE).await;
         let now_ms = i64::try_from(env.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         Self {
             runtime: Runtime::new(cri, steps.node.clone()),
@@ -242,10 +244,10 @@ impl Keeper {
             cancel,
             ready,
             memory: BTreeMap::new(),
-            facts: Facts { order_until_ms: now_ms.saturating_add(IN_ORDER_MS), ..Facts::default() },
+            facts: Facts { order_until_ms: now_ms.saturating_add(IN_ORDER_MS), crashes, ..Facts::default() },
             failures: BTreeMap::new(),
             evictions: BTreeMap::new(),
-            counted: BTreeSet::new(),
+            counted,
             // Bounded by one step per instance.
             finished: mpsc::unbounded_channel(),
             runtime_away: false,

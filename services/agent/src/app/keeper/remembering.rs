@@ -3,11 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_kernel::InstanceId;
+use serde::{Deserialize, Serialize};
 
-use super::{Keeper, READY_FILE};
+use super::{Keeper, READY_FILE, chain};
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::restart::{crashes_after, given_up};
 use crate::domain::wanted::Wanted;
+
+pub(super) const CRASHES_FILE: &str = "crashes.json";
+
+/// For the next agent: what has failed so often that it is not started again is not started by it either.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Crashed {
+    /// In a row.
+    pub(super) crashes: BTreeMap<InstanceId, u32>,
+    /// Containers whose end is among them.
+    pub(super) counted: BTreeSet<String>,
+}
 
 impl Keeper {
     /// Drops what is known of instances that are no more, counts crashes, finds addresses.
@@ -23,6 +35,7 @@ impl Keeper {
         self.hosts.retain(|id, _| there.contains(id));
         self.counted.retain(|c| pods.iter().any(|p| p.container.as_ref().is_some_and(|k| k.id == *c)));
         self.find_addresses(pods).await;
+        let mut more = false;
         for pod in pods {
             let memory = self.memory.entry(pod.instance).or_default();
             if memory.image_digest.is_empty()
@@ -36,10 +49,17 @@ impl Keeper {
             {
                 let crashes = self.facts.crashes.entry(pod.instance).or_default();
                 *crashes = crashes_after(*crashes, ran_ms);
+                more = true;
             }
             let ended = pod.container.as_ref().and_then(|c| if let ContainerState::Exited { code, .. } = c.state { Some(code) } else { None });
             let crashes = self.facts.crashes.get(&pod.instance).copied().unwrap_or(0);
             memory.given_up = ended.zip(wanted.instances.get(&pod.instance)).is_some_and(|(code, i)| given_up(i, code, crashes));
+        }
+        if more {
+            let crashed = Crashed { crashes: self.facts.crashes.clone(), counted: self.counted.clone() };
+            if let Err(error) = self.disk.note(CRASHES_FILE, &crashed).await {
+                tracing::error!(error = chain(&error), "how often instances have failed cannot be saved: the next agent begins to count anew");
+            }
         }
     }
 

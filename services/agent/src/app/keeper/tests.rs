@@ -160,3 +160,32 @@ async fn what_is_not_wanted_any_more_or_may_run_elsewhere_is_not_started_at_the_
     keeper.shared.wanted.send_replace(Some(Arc::default()));
     assert!(matches!(keeper.steps.may_run(id, &said(false, false)), Err(StepError::Unwanted)));
 }
+
+#[tokio::test]
+async fn what_was_given_up_is_not_started_again_by_the_next_agent() {
+    use crate::domain::actual::{Container, ContainerState};
+    let folder = tempfile::tempdir().unwrap();
+    let id = InstanceId(Uuid::from_u128(1));
+    let instance = WantedInstance { instance_id: id.to_string(), image: "x".into(), restarts_and_one: 2, ..Default::default() };
+    let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![instance], ..Default::default() });
+    let ended = |container: &str| Pod {
+        id: "p".into(),
+        instance: id,
+        attempt: 0,
+        // So that nobody is asked for its address.
+        ready: false,
+        spec: String::new(),
+        grace_seconds: 1,
+        container: Some(Container { id: container.into(), attempt: 0, state: ContainerState::Exited { code: 1, reason: String::new(), ran_ms: 10, at_ms: 0 } }),
+        beside: BTreeMap::new(),
+    };
+    let mut first = keeper(folder.path()).await;
+    first.remember(&wanted, &[ended("a")]).await;
+    assert!(!first.memory[&id].given_up);
+    first.remember(&wanted, &[ended("b")]).await;
+    assert!(first.memory[&id].given_up);
+    drop(first);
+    let mut next = keeper(folder.path()).await;
+    next.remember(&wanted, &[ended("b")]).await;
+    assert!(next.memory[&id].given_up && next.facts.crashes[&id] == 2, "an end is counted once");
+}
