@@ -189,3 +189,20 @@ async fn what_was_given_up_is_not_started_again_by_the_next_agent() {
     next.remember(&wanted, &[ended("b")]).await;
     assert!(next.memory[&id].given_up && next.facts.crashes[&id] == 2, "an end is counted once");
 }
+
+#[tokio::test]
+async fn nothing_is_taken_away_by_a_word_that_is_not_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    let left = folder.path().join("instances").join(InstanceId(Uuid::from_u128(1)).to_string());
+    std::fs::create_dir_all(&left).unwrap();
+    keeper.shared.saved.send_replace(false);
+    keeper.let_go_of_others(&Wanted::default(), &[]).await;
+    assert!(keeper.shared.held.borrow().contains(&InstanceId(Uuid::from_u128(1))), "it is held meanwhile");
+    tokio::task::yield_now().await;
+    assert!(left.exists());
+    keeper.shared.saved.send_replace(true);
+    keeper.tracker.close();
+    tokio::time::timeout(Duration::from_secs(30), keeper.tracker.wait()).await.expect("it goes");
+    assert!(!left.exists() && keeper.shared.held.borrow().is_empty());
+}
