@@ -1,6 +1,7 @@
 //! The outside world: one file per foreign system.
 
 pub mod addresses;
+pub mod asking;
 pub mod checkpoints;
 pub mod cloning;
 pub mod commands;
@@ -32,6 +33,7 @@ pub mod probe;
 pub mod processes;
 pub mod routes;
 pub mod runtime;
+pub mod seal;
 pub mod sizes;
 pub mod tables;
 pub mod volumes;

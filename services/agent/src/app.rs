@@ -6,6 +6,7 @@ pub mod bounding;
 pub mod elsewhere;
 pub mod ephemeral;
 pub mod guard;
+pub mod halting;
 pub mod image_gc;
 pub mod isolating;
 pub mod keeper;

@@ -27,6 +27,7 @@ use crate::app::balancer::{Balancer, Listen};
 use crate::app::elsewhere::Elsewhere;
 use crate::app::ephemeral::Ephemeral;
 use crate::app::guard::Guard;
+use crate::app::halting::Halting;
 use crate::app::isolating::Isolating;
 use crate::app::keeper::{Keeper, Parts, Shared};
 use crate::app::lease::Lease;
@@ -129,6 +130,8 @@ impl Node {
             checkpoints: checkpoints.clone(),
             default_pids: settings.default_pids,
             wanted: shared.wanted.clone(),
+            lease: shared.lease.clone(),
+            sleep: shared.sleep,
         };
         if settings.shares_pods {
             routing::put_back(&disk).await;
@@ -137,7 +140,9 @@ impl Node {
         endless("names elsewhere", tracker, &cancel, Elsewhere { shared: shared.clone() }.run(cancel.clone()));
         endless("images ahead", tracker, &cancel, Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
         let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
-        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);
+        // Before the keeper begins: it would start them.
+        let halting = Halting::open(shared.clone(), disk.clone()).await;
+        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions, halting);
         let own = own(&settings.node);
         endless(
             "local storage",

@@ -1,6 +1,6 @@
 //! Addresses of this machine, by iproute2: which it has, and those that come and go with services. What is known of them is the caller's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::machine::{CommandError, run};
@@ -32,17 +32,22 @@ fn network_in(shown: &str, address: Ipv4Addr) -> Option<String> {
     networks.max().map(|(length, first)| format!("{first}/{length}"))
 }
 
-/// Those of one interface that stand by themselves, as [`put`] leaves them.
+/// Those that stand by themselves, as [`put`] and [`add`] leave them, with the interface of each.
 ///
 /// # Errors
 /// When `ip` does not tell.
-pub async fn single(interface: &str) -> Result<BTreeSet<Ipv4Addr>, CommandError> {
-    Ok(single_in(&run("ip", &["-o", "-4", "address", "show", "dev", interface]).await?))
+pub async fn single() -> Result<BTreeMap<Ipv4Addr, String>, CommandError> {
+    Ok(single_in(&run("ip", &["-o", "-4", "address", "show"]).await?))
 }
 
-fn single_in(shown: &str) -> BTreeSet<Ipv4Addr> {
-    let words = shown.lines().filter_map(|line| line.split_whitespace().skip_while(|word| *word != "inet").nth(1));
-    words.filter_map(|word| word.strip_suffix("/32")?.parse().ok()).collect()
+fn single_in(shown: &str) -> BTreeMap<Ipv4Addr, String> {
+    let one = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let interface = words.next()?;
+        let address = words.skip_while(|word| *word != "inet").nth(1)?.strip_suffix("/32")?;
+        Some((address.parse().ok()?, interface.to_owned()))
+    };
+    shown.lines().filter_map(one).collect()
 }
 
 /// # Errors
@@ -85,7 +90,7 @@ mod tests {
         assert_eq!(of([10, 88, 3, 7]).as_deref(), Some("10.88.0.0/16"));
         assert_eq!(of([10, 100, 3, 4]).as_deref(), Some("10.0.0.0/8"), "an address by itself is no network");
         assert_eq!((of([192, 0, 2, 1]), network_in("", Ipv4Addr::LOCALHOST)), (None, None));
-        assert_eq!(single_in(shown), BTreeSet::from([Ipv4Addr::new(10, 100, 3, 4)]));
+        assert_eq!(single_in(shown), BTreeMap::from([(Ipv4Addr::new(10, 100, 3, 4), "lo".to_owned())]));
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 
 use super::memory::{self, Room};
+use super::seal;
 
 const WORD: &str = "wanted.pb";
 /// Of the last word in memory: twice the longest that the scheduler sends, since the new one lies beside the old until it is whole.
@@ -58,10 +59,24 @@ impl Disk {
         Ok(Self { word, ..self })
     }
 
-    /// The last wanted state; `None` before the first one, or if the file is damaged (then the scheduler's next word counts).
+    /// The last wanted state; `None` before the first one, or if the file is damaged (then the scheduler's next word counts, and until then
+    /// nothing is changed: by half a word, or an empty file, what runs would be taken away with its volumes).
     pub async fn wanted(&self) -> Option<WantedState> {
-        let bytes = tokio::fs::read(self.word.join(WORD)).await.ok()?;
-        WantedState::decode(&bytes[..]).inspect_err(|error| tracing::error!(%error, "the saved wanted state is damaged")).ok()
+        let path = self.word.join(WORD);
+        let bytes = match tokio::fs::read(&path).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::error!(%error, "the saved wanted state cannot be read; the scheduler's next word is waited for");
+                return None;
+            }
+        };
+        let word = seal::opened(&bytes).and_then(|word| WantedState::decode(word).ok());
+        if word.is_none() {
+            tracing::error!(length = bytes.len(), "the saved wanted state is damaged; the scheduler's next word is waited for");
+            let _ = tokio::fs::copy(&path, path.with_extension("damaged")).await;
+        }
+        word
     }
 
     /// # Errors
@@ -75,7 +90,7 @@ impl Disk {
     /// # Errors
     /// As [`Disk::save_wanted`].
     pub async fn save_word(&self, bytes: &[u8]) -> std::io::Result<()> {
-        replace(&self.word.join(WORD), bytes, 0o600).await
+        replace(&self.word.join(WORD), &seal::sealed(bytes), 0o600).await
     }
 
     /// A JSON file, or the default if it is absent or damaged.
@@ -195,6 +210,32 @@ mod tests {
         assert_eq!(std::fs::read_to_string(folder.path().join("list.damaged")).unwrap(), "[1, 2");
         disk.save("list.json", &[3]).await.unwrap();
         assert_eq!(disk.recall::<Vec<u32>>("list.json").await, (vec![3], false));
+    }
+
+    #[tokio::test]
+    async fn an_empty_or_half_a_word_is_none_and_an_earlier_agents_is_one() {
+        use gantry_contract::proto::scheduler::WantedInstance;
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).await.unwrap();
+        let file = folder.path().join("wanted.pb");
+        assert_eq!(disk.wanted().await, None, "there was none yet");
+        let instance = |n: u32| WantedInstance { instance_id: n.to_string(), ..Default::default() };
+        let word = WantedState { generation: 7, instances: vec![instance(1), instance(2)], ..Default::default() };
+        disk.save_wanted(&word).await.unwrap();
+        assert_eq!(disk.wanted().await.as_ref(), Some(&word));
+        let whole = std::fs::read(&file).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&file, &whole[..length]).unwrap();
+            assert_eq!(disk.wanted().await, None, "{length} bytes of {}", whole.len());
+        }
+        std::fs::write(&file, vec![0; whole.len()]).unwrap();
+        assert_eq!(disk.wanted().await, None, "as a crash of the machine may leave it");
+        assert!(folder.path().join("wanted.damaged").exists());
+        // That nothing is wanted is a word, too.
+        disk.save_wanted(&WantedState::default()).await.unwrap();
+        assert_eq!(disk.wanted().await, Some(WantedState::default()));
+        std::fs::write(&file, word.encode_to_vec()).unwrap();
+        assert_eq!(disk.wanted().await, Some(word), "of an agent that did not seal it");
     }
 
     /// With the right to mount alone; says so where it is missing.

@@ -2,6 +2,7 @@
 //! runtime whose containers are processes of this machine; for others the keeper goes on asking.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,10 @@ use tokio_util::task::TaskTracker;
 
 /// The runtime learns of an end a moment after the kernel; if it does not within this time, asking it often is of no use either.
 const RUNTIME_KNOWS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Between two attempts to listen to a container.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How well the end of a container will be heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,21 +86,31 @@ impl Exits {
         let (cri, wake, state, stop) = (self.cri.clone(), self.wake.clone(), watched.state.clone(), watched.stop.clone());
         let set = move |now| *state.lock().unwrap_or_else(PoisonError::into_inner) = now;
         let listening = async move {
-            match open(&cri, &container).await {
-                Ok(process) => {
-                    set(State::Listening);
-                    // Readable once the process has ended (pidfd_open(2)).
-                    let _ = process.readable().await;
-                    set(State::Ended(Instant::now()));
-                    wake.notify_one();
-                }
-                Err(error) => tracing::debug!(container, %error, "the container's end will be seen by asking the runtime"),
-            }
+            let process = at_last(&container, || open(&cri, &container)).await;
+            set(State::Listening);
+            // Readable once the process has ended (pidfd_open(2)).
+            let _ = process.readable().await;
+            set(State::Ended(Instant::now()));
+            wake.notify_one();
         };
         self.tracker.spawn(async move {
             tokio::select! { () = stop.cancelled() => {}, () = listening => {} }
         });
         watched
+    }
+}
+
+/// What cannot be listened to now is tried again with growing pauses: a runtime that was slow, or away, does not make the node deaf for as long
+/// as its containers run.
+async fn at_last<T, F: Future<Output = io::Result<T>>>(container: &str, open: impl Fn() -> F) -> T {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match open().await {
+            Ok(opened) => return opened,
+            Err(error) => tracing::debug!(container, %error, "the container's end will be seen by asking the runtime"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
     }
 }
 
@@ -115,4 +130,24 @@ async fn open(cri: &Cri, container: &str) -> io::Result<AsyncFd<OwnedFd>> {
 async fn pid(cri: &Cri, container: &str) -> io::Result<u32> {
     let status = cri.container_status(container).await.map_err(io::Error::other)?;
     status.pid.filter(|_| status.state == ContainerState::Running).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no process on this machine"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_that_cannot_be_listened_to_at_first_is_heard_later() {
+        let (tries, began) = (Cell::new(0), Instant::now());
+        let open = || {
+            tries.set(tries.get() + 1);
+            let tried = tries.get();
+            async move { if tried < 10 { Err(io::Error::from(io::ErrorKind::TimedOut)) } else { Ok(tried) } }
+        };
+        assert_eq!(at_last("c", open).await, 10);
+        let waited = 3 * LAST_PAUSE + Duration::from_secs(1 + 2 + 4 + 8 + 16 + 32);
+        assert!((waited..waited + FIRST_PAUSE).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
 }

@@ -114,7 +114,12 @@ pub async fn mounted_as(all: &Path, name: &str) -> BTreeSet<PathBuf> {
 }
 
 async fn table() -> String {
-    fs::read_to_string("/proc/self/mounts").await.unwrap_or_default()
+    fs::read("/proc/self/mounts").await.map(|bytes| as_text(&bytes)).unwrap_or_default()
+}
+
+/// The kernel's table of mounts. Somebody's mount may have a name that is no text; of the others nothing less is known for that.
+pub fn as_text(table: &[u8]) -> String {
+    String::from_utf8_lossy(table).into_owned()
 }
 
 /// The tmpfs at a place; of several on top of each other the uppermost counts (fstab(5) tells the fields).
@@ -178,6 +183,12 @@ gantry-files /h/a\\040b/12/memory tmpfs rw,nosuid,nodev 0 0
             (bytes("1m"), bytes("7"), bytes("3g"), bytes("x"), bytes("1q"), bytes("99999999999999999999k")),
             (Some(1 << 20), Some(7), Some(3 << 30), None, None, None)
         );
+    }
+
+    #[test]
+    fn a_mount_whose_name_is_no_text_hides_no_other() {
+        let bytes = [TABLE.as_bytes(), b"/dev/sdb1 /media/caf\xe9 vfat rw 0 0\n"].concat();
+        assert!(held(&as_text(&bytes), Path::new("/h/a b/1/memory")).is_some());
     }
 
     #[test]

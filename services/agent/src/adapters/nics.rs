@@ -16,12 +16,16 @@ use tokio::process::Command;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::disk::put;
 use super::machine::{self, CommandError};
 use crate::domain::nics::{configuration, device, is_of_nodes, limits, name, overlay, peers, plugin};
 use crate::domain::routes::Routes;
 
 /// Where distributions put the plug-ins.
 const PLUGINS: [&str; 3] = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
+
+/// Stands in the file of a pod that has not got all of its interfaces yet.
+const BEGUN: &str = "begun";
 
 /// One that asks a server for an address may wait for it; the instance is not kept for ever by one that never answers.
 const CALLED_WITHIN: Duration = Duration::from_secs(60);
@@ -195,10 +199,10 @@ impl Nics {
             return Ok(());
         }
         // Written down first: an agent that is killed in between leaves no address taken.
-        let kept = wire::WantedInstance { nics: nics.to_vec(), ..Default::default() };
+        let mut kept = wire::WantedInstance { instance_id: BEGUN.to_owned(), nics: nics.to_vec(), ..Default::default() };
         let saved = async {
             fs::create_dir_all(&self.state).await?;
-            fs::write(self.file(pod), kept.encode_to_vec()).await
+            put(&self.file(pod), &kept.encode_to_vec(), 0o600).await
         };
         saved.await.map_err(|e| failed(&nics[0], 0, e.to_string()))?;
         let namespace = format!("/proc/{pid}/ns/net");
@@ -211,7 +215,19 @@ impl Nics {
                 machine::run("nsenter", &words).await.map_err(|e| failed(nic, at, e.to_string()))?;
             }
         }
-        Ok(())
+        kept.instance_id.clear();
+        put(&self.file(pod), &kept.encode_to_vec(), 0o600).await.map_err(|e| failed(&nics[0], 0, e.to_string()))
+    }
+
+    /// Whether a pod has got all that it was to have.
+    pub async fn are_whole(&self, pod: &str, nics: &[wire::Nic]) -> bool {
+        if nics.is_empty() {
+            return true;
+        }
+        match fs::read(self.file(pod)).await {
+            Ok(bytes) => wire::WantedInstance::decode(bytes.as_slice()).is_ok_and(|kept| kept.instance_id != BEGUN),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
     }
 
     pub async fn has(&self, pod: &str) -> bool {
@@ -347,5 +363,21 @@ mod tests {
         let (one, other) = tokio::join!(nics.remove("pod", None), nics.remove("pod", None));
         assert!(one && !other, "the second one leaves it to the first");
         assert_eq!(std::fs::read_to_string(folder.path().join("asked")).unwrap().lines().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_pod_whose_maker_died_before_it_had_all_interfaces_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let nics = nics(folder.path());
+        let wanted = [wire::Nic { driver: "test".into(), ..Default::default() }];
+        assert!(nics.are_whole("pod", &[]).await);
+        assert!(!nics.are_whole("pod", &wanted).await, "it never had one");
+        nics.add("pod", std::process::id(), &wanted).await.unwrap();
+        assert!(nics.are_whole("pod", &wanted).await);
+        std::fs::write(folder.path().join("no"), "").unwrap();
+        assert!(nics.add("half", std::process::id(), &wanted).await.is_err());
+        assert!(!nics.are_whole("half", &wanted).await);
+        std::fs::remove_file(folder.path().join("no")).unwrap();
+        assert!(nics.remove("half", None).await && nics.left(&BTreeSet::new()).await == ["pod"]);
     }
 }

@@ -3,21 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::future::join_all;
 use gantry_cri::{ContainerState as Seen, ContainerStatus, Cri, CriError};
 use gantry_kernel::InstanceId;
 use tokio::time::Instant;
 
+use super::asking::Asking;
 use crate::domain::actual::{Container, ContainerState, Pod};
 use crate::domain::spec::label;
 
 const NANOS_PER_MS: i64 = 1_000_000;
 /// How long it is waited for what the runtime knows of a single pod or container: one that it cannot tell about must not hold up all others.
 pub const TOLD_WITHIN: Duration = Duration::from_secs(5);
-/// One that the runtime did not tell about is not asked for again before.
+/// One that the runtime could not tell about is not asked for again before.
 const SILENT: Duration = Duration::from_secs(30);
-/// Asked at the same time.
-const AT_ONCE: usize = 16;
 
 /// Pods and containers of this node's agent, and nobody else's.
 pub struct Runtime {
@@ -25,16 +23,18 @@ pub struct Runtime {
     pub node: String,
     /// Ends do not change; asking for each of them in every round would.
     ended: BTreeMap<String, ContainerState>,
-    /// Containers that have ended, nobody knows how: the runtime did not tell, and when that was.
+    /// How containers have ended that the runtime was asked about.
+    asking: Asking<ContainerStatus>,
+    /// Containers that have ended, nobody knows how: the runtime could not tell, and when that was.
     silent: BTreeMap<String, Instant>,
     /// Instances with one of them, by the last look: nothing can be decided about them.
     pub unsure: BTreeSet<InstanceId>,
-    told_within: Duration,
 }
 
 impl Runtime {
     pub fn new(cri: Cri, node: String) -> Self {
-        Self { cri, node, ended: BTreeMap::new(), silent: BTreeMap::new(), unsure: BTreeSet::new(), told_within: TOLD_WITHIN }
+        let asking = Asking::new(TOLD_WITHIN);
+        Self { cri, node, ended: BTreeMap::new(), asking, silent: BTreeMap::new(), unsure: BTreeSet::new() }
     }
 
     /// Labels that choose our own.
@@ -91,26 +91,29 @@ impl Runtime {
     /// Asks how containers ended of which that is not known yet; gives those that are not there any more.
     async fn learn(&mut self, ended: &[String]) -> Result<BTreeSet<String>, CriError> {
         self.silent.retain(|id, at| at.elapsed() < SILENT && ended.contains(id));
-        let asked: Vec<&String> = ended.iter().filter(|id| !self.ended.contains_key(*id) && !self.silent.contains_key(*id)).collect();
+        let asked: Vec<String> = ended.iter().filter(|id| !self.ended.contains_key(*id) && !self.silent.contains_key(*id)).cloned().collect();
+        let cri = self.cri.clone();
+        let call = move |id: String| {
+            let cri = cri.clone();
+            async move { cri.container_status(&id).await }
+        };
+        let answers = self.asking.ask(&asked, call).await;
         let mut gone = BTreeSet::new();
-        for some in asked.chunks(AT_ONCE) {
-            let answers = join_all(some.iter().map(|id| tokio::time::timeout(self.told_within, self.cri.container_status(id)))).await;
-            for (id, answer) in some.iter().zip(answers) {
-                match answer {
-                    Ok(Ok(status)) => drop(self.ended.insert((*id).clone(), end(status))),
-                    Ok(Err(error)) if error.is_not_found() => drop(gone.insert((*id).clone())),
-                    Ok(Err(error)) if error.is_unavailable() => return Err(error),
-                    Ok(Err(error)) => self.note_silent(id, &error.to_string()),
-                    Err(_) => self.note_silent(id, "no answer"),
-                }
+        let mut away = None;
+        for (id, answer) in answers {
+            match answer {
+                Ok(status) => drop(self.ended.insert(id, end(status))),
+                Err(error) if error.is_not_found() => drop(gone.insert(id)),
+                Err(error) if error.is_unavailable() => away = Some(error),
+                Err(error) => self.note_silent(id, &error),
             }
         }
-        Ok(gone)
+        away.map_or(Ok(gone), Err)
     }
 
-    fn note_silent(&mut self, container: &str, why: &str) {
-        tracing::warn!(container, why, "the runtime does not say how a container has ended; its instance waits, the others do not");
-        self.silent.insert(container.to_owned(), Instant::now());
+    fn note_silent(&mut self, container: String, error: &CriError) {
+        tracing::warn!(container, %error, "the runtime does not say how a container has ended; its instance waits, the others do not");
+        self.silent.insert(container, Instant::now());
     }
 
     fn container(&mut self, instance: InstanceId, found: gantry_cri::Container) -> Container {
@@ -150,12 +153,11 @@ mod tests {
         let socket = folder.path().join("sock");
         let _deaf = tokio::net::UnixListener::bind(&socket).unwrap();
         let mut runtime = Runtime::new(Cri::lazy(socket), "n1".into());
-        runtime.told_within = Duration::from_millis(50);
+        runtime.asking = Asking::new(Duration::from_millis(50));
         let ids = ["a".to_owned(), "b".to_owned()];
         let learned = tokio::time::timeout(Duration::from_secs(30), runtime.learn(&ids)).await.expect("it ends");
         assert!(learned.unwrap().is_empty(), "they may be there");
-        assert_eq!(runtime.silent.keys().collect::<Vec<_>>(), ["a", "b"]);
-        runtime.told_within = Duration::from_secs(3600);
+        assert!(ids.iter().all(|id| runtime.asking.waits_for(id)), "their answers count when they come");
         tokio::time::timeout(Duration::from_secs(30), runtime.learn(&ids)).await.expect("nobody is asked").unwrap();
         let found = |id: &str, state| gantry_cri::Container {
             id: id.into(),
@@ -171,7 +173,5 @@ mod tests {
         assert_eq!(runtime.container(instance(1), found("a", Seen::Exited)).state, ContainerState::Created, "it does not run");
         assert_eq!(runtime.container(instance(2), found("c", Seen::Running)).state, ContainerState::Running);
         assert_eq!(runtime.unsure, BTreeSet::from([instance(1)]));
-        runtime.learn(&[]).await.unwrap();
-        assert!(runtime.silent.is_empty());
     }
 }

@@ -14,6 +14,7 @@ use gantry_kernel::InstanceId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::halting::Halting;
 use super::keeper::{Shared, chain};
 use super::sessions::MAIN;
 use crate::adapters::executions::{Containers, Executions, Heard, Measure};
@@ -35,6 +36,7 @@ pub struct Guard {
     /// By container what its processes are measured against.
     known: BTreeMap<String, Base>,
     executions: Executions,
+    halting: Halting,
     /// By pod: what its packet filter is, and how often it has refused something.
     fences: BTreeMap<String, Fence>,
     /// Pods whose packet filter could not be set; told in the log once.
@@ -74,9 +76,9 @@ struct Subject<'a> {
 }
 
 impl Guard {
-    pub fn new(cri: Cri, shared: Shared, services: Option<Ipv4Addr>, resolvers: Vec<String>, executions: Executions) -> Self {
+    pub fn new(cri: Cri, shared: Shared, services: Option<Ipv4Addr>, resolvers: Vec<String>, executions: Executions, halting: Halting) -> Self {
         let (known, fences, unfenced, unsure, followed) = Default::default();
-        Self { cri, shared, services, resolvers, known, executions, fences, unfenced, inherited: None, unsure, followed }
+        Self { cri, shared, services, resolvers, known, executions, halting, fences, unfenced, inherited: None, unsure, followed }
     }
 
     /// Until cancelled.
@@ -130,7 +132,9 @@ impl Guard {
         self.followed.retain(|(id, _, _)| alive.contains(id.as_str()) || pods.iter().any(|p| p.id == *id));
         self.fences.retain(|id, _| pods.iter().any(|p| p.id == *id));
         self.unfenced.retain(|id| pods.iter().any(|p| p.id == *id));
-        self.forget(&wanted.instances.keys().copied().collect());
+        let there = wanted.instances.keys().copied().collect();
+        self.forget_signs(&there);
+        self.halting.forget_others(&there).await;
         let mut containers = Containers::new();
         for pod in pods {
             let Some(instance) = wanted.instances.get(&pod.instance) else { continue };
@@ -248,9 +252,7 @@ impl Guard {
             Response::None | Response::Report => Ok(()),
             Response::Restart => processes::signal(pid, 1, "KILL").await,
             Response::Stop => {
-                self.shared.halted.send_modify(|all| {
-                    all.insert(subject.instance);
-                });
+                self.halting.halt(subject.instance).await;
                 Ok(())
             }
             Response::Quarantine => guarding::filter(pid, QUARANTINE).await.map_err(|e| chain(&e)),
@@ -265,14 +267,10 @@ impl Guard {
         }
     }
 
-    /// What is kept of instances that are gone.
-    fn forget(&self, wanted: &BTreeSet<InstanceId>) {
+    /// Of instances that are gone.
+    fn forget_signs(&self, wanted: &BTreeSet<InstanceId>) {
         self.shared.signs.send_if_modified(|all| {
             all.retain(|id, _| wanted.contains(id));
-            false
-        });
-        self.shared.halted.send_if_modified(|all| {
-            all.retain(|id| wanted.contains(id));
             false
         });
     }

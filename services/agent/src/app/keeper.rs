@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
-use gantry_cri::{Cri, CriError};
+use gantry_cri::{Cri, CriError, PodStatus};
 use gantry_kernel::{Env, InstanceId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -20,29 +20,33 @@ mod evicting;
 mod health;
 mod letting_go;
 mod looking;
+mod remembering;
+mod stepping;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod words;
 
-use self::words::{kind, name};
+use self::remembering::{CRASHES_FILE, Crashed};
 use super::acts::Acts;
 use super::balancer::Balancer;
-use super::lease::Lease;
+use super::lease::{self, Lease};
 use super::probing::Probing;
 use super::steps::{Done, StepError, Steps};
+use crate::adapters::asking::Asking;
 use crate::adapters::disk::Disk;
 use crate::adapters::executions::Figures;
 use crate::adapters::exits::{Exits, Hearing};
 use crate::adapters::holder::Holder;
 use crate::adapters::machine::Sleep;
-use crate::adapters::runtime::Runtime;
+use crate::adapters::runtime::{Runtime, TOLD_WITHIN};
 use crate::domain::acts::Act;
-use crate::domain::actual::{ContainerState, Pod};
+use crate::domain::actual::Pod;
 use crate::domain::balance::Layout;
 use crate::domain::plan::{Action, Facts};
-use crate::domain::restart::{LAST_DELAY_MS, crashes_after, delay_ms, given_up};
+use crate::domain::restart::LAST_DELAY_MS;
 use crate::domain::routes::Routes;
-use crate::domain::status::{Memory, statuses};
+use crate::domain::status::Memory;
 use crate::domain::wanted::Wanted;
 
 /// Looked at least this often, for what nobody tells (a pod removed by hand, HAProxy gone).
@@ -130,6 +134,20 @@ impl Shared {
         }
     }
 
+    /// Until the word that is followed is on disk. What must not run twice does not wait longer than the lease lasts: a disk that hangs must
+    /// not keep it from being stopped, and nothing of it is started after that.
+    async fn until_saved(&self, fenced: bool) {
+        let mut told = self.saved.subscribe();
+        let saved = async {
+            // Only fails when nobody saves any more.
+            drop(told.wait_for(|saved| *saved).await);
+        };
+        tokio::select! {
+            () = saved => {}
+            () = lease::over(&self.lease, &self.sleep), if fenced => {}
+        }
+    }
+
     /// The node is no part of the platform any more: nothing is wanted of it, and it leads to no other node's pods.
     pub fn part(&self) {
         self.wanted.send_replace(Some(Arc::default()));
@@ -141,6 +159,8 @@ pub struct Keeper {
     env: Env,
     shared: Shared,
     runtime: Runtime,
+    /// The addresses of pods.
+    asking: Asking<PodStatus>,
     steps: Steps,
     probing: Probing,
     exits: Exits,
@@ -207,9 +227,11 @@ impl Keeper {
         let exits = Exits::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let holder = Holder::new(shared.layout.subscribe(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let ready = disk.load(READY_FILE).await;
+        let Crashed { crashes, counted } = disk.load(CRASHES_FILE).await;
         let now_ms = i64::try_from(env.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         Self {
             runtime: Runtime::new(cri, steps.node.clone()),
+            asking: Asking::new(TOLD_WITHIN),
             env,
             shared,
             steps,
@@ -222,10 +244,10 @@ impl Keeper {
             cancel,
             ready,
             memory: BTreeMap::new(),
-            facts: Facts { order_until_ms: now_ms.saturating_add(IN_ORDER_MS), ..Facts::default() },
+            facts: Facts { order_until_ms: now_ms.saturating_add(IN_ORDER_MS), crashes, ..Facts::default() },
             failures: BTreeMap::new(),
             evictions: BTreeMap::new(),
-            counted: BTreeSet::new(),
+            counted,
             // Bounded by one step per instance.
             finished: mpsc::unbounded_channel(),
             runtime_away: false,
@@ -348,170 +370,6 @@ impl Keeper {
         let until = |at: i64| Duration::from_millis(u64::try_from(at - self.facts.now_ms).unwrap_or(0).max(5));
         let due = plan.wake_ms.map(until).filter(|due| *due < pause);
         Ok(Next { pause: due.unwrap_or(pause), nothing_due: due.is_none() && pause >= LOOK })
-    }
-
-    /// Drops what is known of instances that are no more, counts crashes, finds addresses.
-    async fn remember(&mut self, wanted: &Wanted, pods: &[Pod]) {
-        let there: BTreeSet<InstanceId> = wanted.instances.keys().copied().chain(pods.iter().map(|p| p.instance)).collect();
-        self.memory.retain(|id, _| there.contains(id));
-        self.failures.retain(|id, _| there.contains(id));
-        self.evictions.retain(|id, _| there.contains(id));
-        self.facts.crashes.retain(|id, _| there.contains(id));
-        self.facts.not_before_ms.retain(|id, _| there.contains(id));
-        self.facts.attempts.retain(|id, _| there.contains(id));
-        self.refreshed.retain(|id, _| there.contains(id));
-        self.hosts.retain(|id, _| there.contains(id));
-        self.counted.retain(|c| pods.iter().any(|p| p.container.as_ref().is_some_and(|k| k.id == *c)));
-        self.find_addresses(pods).await;
-        for pod in pods {
-            let memory = self.memory.entry(pod.instance).or_default();
-            if memory.image_digest.is_empty()
-                && let Some(instance) = wanted.instances.get(&pod.instance)
-            {
-                memory.image_digest = instance.image.split_once('@').map_or(String::new(), |(_, digest)| digest.to_owned());
-            }
-            if let Some(container) = &pod.container
-                && let ContainerState::Exited { ran_ms, .. } = container.state
-                && self.counted.insert(container.id.clone())
-            {
-                let crashes = self.facts.crashes.entry(pod.instance).or_default();
-                *crashes = crashes_after(*crashes, ran_ms);
-            }
-            let ended = pod.container.as_ref().and_then(|c| if let ContainerState::Exited { code, .. } = c.state { Some(code) } else { None });
-            let crashes = self.facts.crashes.get(&pod.instance).copied().unwrap_or(0);
-            memory.given_up = ended.zip(wanted.instances.get(&pod.instance)).is_some_and(|(code, i)| given_up(i, code, crashes));
-        }
-    }
-
-    /// Instances that may get requests, with their addresses; saved when they change.
-    async fn ready_addresses(&mut self, wanted: &Wanted, pods: &[Pod]) -> BTreeMap<InstanceId, String> {
-        let mut addresses = BTreeMap::new();
-        let mut ready = BTreeMap::new();
-        for pod in pods.iter().filter(|p| wanted.instances.contains_key(&p.instance)) {
-            let Some(memory) = self.memory.get(&pod.instance) else { continue };
-            if pod.container.is_some() && memory.ready() {
-                addresses.insert(pod.instance, memory.address.clone());
-                ready.insert(pod.instance, pod.running_ids().collect::<Vec<_>>().join(" "));
-            }
-        }
-        if ready != self.ready {
-            self.ready = ready;
-            // Of no use any more when the machine has started anew.
-            if let Err(error) = self.disk.note(READY_FILE, &self.ready).await {
-                tracing::error!(%error, "which instances are ready cannot be saved");
-            }
-        }
-        addresses
-    }
-
-    /// Instances of this node in the balancer whose container does not run: nobody waits for their answers. Of those elsewhere it
-    /// is not known: they are drained.
-    fn gone(&self, wanted: &Wanted, pods: &[Pod]) -> BTreeSet<InstanceId> {
-        let here = |id: &InstanceId| wanted.instances.contains_key(id) || pods.iter().any(|p| p.instance == *id);
-        let runs = |id: &InstanceId| pods.iter().any(|p| p.instance == *id && p.running());
-        self.balancer.layout().in_use().into_iter().filter(|id| here(id) && !runs(id)).collect()
-    }
-
-    fn begin(&mut self, action: Action, wanted: &Wanted) {
-        let id = action.instance();
-        let instance = wanted.instances.get(&id).cloned();
-        let names = instance.as_ref().map(|i| self.balancer.names(wanted, i, &self.shared.elsewhere.borrow())).unwrap_or_default();
-        self.facts.busy.insert(id);
-        match &action {
-            Action::Create { attempt, .. } | Action::Start { attempt, .. } => drop(self.facts.attempts.insert(id, *attempt)),
-            Action::Stop { .. } | Action::Beside { .. } | Action::StopBeside { .. } | Action::Remove { .. } => {}
-        }
-        let (steps, done, cancel, mut saved) = (self.steps.clone(), self.finished.0.clone(), self.cancel.clone(), self.shared.saved.subscribe());
-        self.tracker.spawn(async move {
-            let step = async {
-                // Only fails when nobody saves any more.
-                drop(saved.wait_for(|saved| *saved).await);
-                steps.take(action.clone(), instance, names).await
-            };
-            let late = async {
-                cancel.cancelled().await;
-                tokio::time::sleep(LAST_STEP).await;
-            };
-            let result = tokio::select! {
-                result = step => result,
-                () = late => return,
-            };
-            // Only fails when the keeper has ended, and then nobody needs it.
-            let _ = done.send((action, result));
-        });
-    }
-
-    fn take_in(&mut self, (action, result): Finished) {
-        let id = action.instance();
-        self.facts.busy.remove(&id);
-        // What the engine had before is not what it has now: it would be made a second time.
-        self.seen = None;
-        // The step may have begun with an older word.
-        self.refreshed.remove(&id);
-        self.hosts.remove(&id);
-        let wanted = self.shared.wanted.borrow().as_ref().and_then(|w| w.instances.get(&id).cloned());
-        let failure = result.as_ref().err().map(StepError::sentence);
-        self.shared.acts.record(Act::of_instance(kind(&action), id, wanted.as_ref(), failure));
-        let memory = self.memory.entry(id).or_default();
-        match result {
-            Ok(done) => {
-                memory.failure.clear();
-                if let Some(address) = done.address {
-                    memory.address = address;
-                }
-                if let Some(digest) = done.image_digest {
-                    memory.image_digest = digest;
-                }
-                if matches!(action, Action::Create { .. } | Action::Start { .. }) {
-                    self.failures.remove(&id);
-                    self.facts.not_before_ms.remove(&id);
-                }
-                tracing::info!(instance.id = %id, action = name(&action), "instance step done");
-                if matches!(action, Action::Stop { .. } | Action::Remove { .. }) {
-                    self.pause_if_evicted(id);
-                }
-            }
-            Err(error) => {
-                memory.failure = error.sentence();
-                let failures = self.failures.entry(id).or_default();
-                *failures += 1;
-                let again = delay_ms(*failures + 1);
-                tracing::warn!(instance.id = %id, action = name(&action), error = %memory.failure, again_ms = again, "instance step failed");
-                let now = self.now_ms();
-                self.facts.not_before_ms.insert(id, now + again);
-            }
-        }
-    }
-
-    fn tell(&self, wanted: &Wanted, pods: &[Pod]) {
-        let balancers = self
-            .balancer
-            .layout()
-            .in_rotation()
-            .into_iter()
-            .map(|(service_id, instances)| wire::BalancerStatus { service_id, in_rotation: instances.iter().map(ToString::to_string).collect() });
-        let status = wire::Status {
-            beat: 0,
-            generation: wanted.generation,
-            instances: self.with_signs(statuses(wanted, pods, &self.memory)),
-            balancers: balancers.collect(),
-            waiting: self.holder.waiting().into_iter().collect(),
-            images: self.shared.images.borrow().values().cloned().collect(),
-            draining: self.balancer.layout().leaving().iter().map(ToString::to_string).collect(),
-        };
-        self.tell_layout();
-        let pods = Arc::new(pods.to_vec());
-        self.shared.pods.send_if_modified(|held| {
-            let changed = *held != pods;
-            *held = pods;
-            changed
-        });
-        // Last: whoever finds a word's generation in it finds what became of that word in the others.
-        self.shared.status.send_if_modified(|held| {
-            let changed = *held != status;
-            *held = status;
-            changed
-        });
     }
 }
 

@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::adapters::disk::Disk;
-use crate::adapters::machine::{self, Boot};
+use crate::adapters::machine::{self, Boot, Sleep};
 
 /// What stopping may take.
 const STOPPING: Duration = Duration::from_secs(3);
@@ -19,6 +20,8 @@ const REMEMBERED: usize = 64;
 const FILE: &str = "lease.json";
 /// A lease is kept on disk at most this often. What is lost by it makes that of the next agent shorter, never longer.
 const KEPT_EACH: Duration = Duration::from_secs(1);
+/// A machine that sleeps tells nobody: whoever waits for the end of a lease looks at the clock so often.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// When the lease is over. On a node that never had one, it is as long as any node has to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +76,30 @@ impl Lease {
         self.sent + self.timeout.saturating_sub(STOPPING).max(self.timeout / 2)
     }
 
+    /// Whether what must not run twice has to be stopped by now. `slept`: as in [`Lease::awake`].
+    pub fn is_over(&self, slept: Duration) -> bool {
+        Instant::now() >= self.awake(slept).stop_at()
+    }
+
     /// What is left for a stop that begins now.
     pub fn grace(&self) -> Duration {
         (self.sent + self.timeout).saturating_duration_since(Instant::now()).saturating_sub(Duration::from_secs(1))
+    }
+}
+
+/// Until what must not run twice has to be stopped.
+pub async fn over(lease: &watch::Sender<Lease>, sleep: &Sleep) {
+    let mut told = lease.subscribe();
+    loop {
+        let at = told.borrow_and_update().awake(sleep.total()).stop_at();
+        if Instant::now() >= at {
+            return;
+        }
+        tokio::select! {
+            // The sender is there as long as it is borrowed.
+            _ = told.changed() => {}
+            () = tokio::time::sleep_until(at.min(Instant::now() + LOOK)) => {}
+        }
     }
 }
 

@@ -15,13 +15,15 @@ use super::keeper::{Shared, chain};
 use crate::adapters::log_bell::{LogBell, Printed};
 use crate::adapters::logs::{LOOK, PERIOD, Shipper, Source};
 use crate::domain::actual::{ContainerState, Pod};
-use crate::domain::spec::log_number;
+use crate::domain::spec::{log_number, of_log_number};
 use crate::domain::wanted::Wanted;
 
 /// Every attempt whose lines may not all be shipped yet.
 #[derive(Default)]
 pub struct Sources {
     known: BTreeMap<(InstanceId, u32), Source>,
+    /// Instances of which it was looked what an agent before this one has left.
+    taken_up: BTreeSet<InstanceId>,
 }
 
 impl Sources {
@@ -47,6 +49,35 @@ impl Sources {
             self.known.insert((pod.instance, source.attempt), source);
         }
         self.known.values().cloned().collect()
+    }
+
+    /// Instances of which nobody knows yet which files of earlier attempts there are.
+    pub fn unseen(&mut self, pods: &[Pod]) -> BTreeSet<InstanceId> {
+        let there: BTreeSet<InstanceId> = pods.iter().filter(|p| p.container.is_some()).map(|p| p.instance).collect();
+        self.taken_up.retain(|id| there.contains(id));
+        there.difference(&self.taken_up).copied().collect()
+    }
+
+    /// Earlier attempts whose files are there, by their numbers: an agent that ended has not shipped them to their ends, or not removed them.
+    pub fn take_up(&mut self, wanted: &Wanted, pods: &[Pod], files: &BTreeMap<InstanceId, BTreeSet<u32>>) {
+        self.taken_up.extend(files.keys().copied());
+        for pod in pods {
+            let (Some(instance), Some(numbers)) = (wanted.instances.get(&pod.instance), files.get(&pod.instance)) else { continue };
+            for number in numbers {
+                let Some((name, attempt)) = of_log_number(instance, *number) else { continue };
+                let now = name.map_or(pod.container.as_ref(), |name| pod.beside.get(name));
+                if now.is_none_or(|now| attempt >= now.attempt) {
+                    continue;
+                }
+                let left = match name {
+                    None => instance.labels.clone().and_then(|labels| source(pod.instance, attempt, labels)),
+                    Some(name) => beside(instance, pod.instance, name, attempt),
+                };
+                if let Some(left) = left {
+                    self.known.entry((pod.instance, left.attempt)).or_insert(left);
+                }
+            }
+        }
     }
 
     /// All lines of these were shipped: those that have ended need not be looked at again, and their files are of no use.
@@ -135,6 +166,10 @@ impl Shipping {
             }
             let wanted = self.shared.wanted.borrow().clone();
             let pods = self.shared.pods.borrow().clone();
+            let unseen = sources.unseen(&pods);
+            if let Some(wanted) = wanted.as_deref().filter(|_| !unseen.is_empty()) {
+                sources.take_up(wanted, &pods, &numbers(&self.logs, unseen).await);
+            }
             let now = sources.update(wanted.as_deref(), &pods);
             // Before they are read: what is written from now on is heard.
             let deaf = bell.listen(&self.logs, &now.iter().map(|s| s.instance).collect::<BTreeSet<_>>());
@@ -175,6 +210,20 @@ impl Shipping {
             }
         }
     }
+}
+
+/// By instance the numbers of the log files that there are.
+async fn numbers(logs: &Path, of: BTreeSet<InstanceId>) -> BTreeMap<InstanceId, BTreeSet<u32>> {
+    let mut all = BTreeMap::new();
+    for id in of {
+        let own: &mut BTreeSet<u32> = all.entry(id).or_default();
+        let Ok(mut entries) = tokio::fs::read_dir(logs.join(id.to_string())).await else { continue };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let number = |name: &str| name.strip_suffix(".1").unwrap_or(name).strip_suffix(".log")?.parse::<u32>().ok();
+            own.extend(entry.file_name().to_str().and_then(number));
+        }
+    }
+    all
 }
 
 async fn publish(bus: &Bus, id: Uuid, batch: LogBatch) -> Result<(), gantry_bus::BusError> {
@@ -272,6 +321,43 @@ mod tests {
         let last = sources.update(None, &[]);
         assert_eq!(sources.shipped(&last, &[]), Over { instances: vec![id], ..Over::default() });
         assert!(sources.update(None, &[]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_an_agent_has_left_of_earlier_attempts_is_shipped_by_the_next() {
+        let id = InstanceId(Uuid::from_u128(1));
+        let labels = Labels { app_id: Uuid::from_u128(2).to_string(), workload: "web".into(), ..Default::default() };
+        let side = WantedInstance { name: "log".into(), image: "x".into(), ..Default::default() };
+        let instance = WantedInstance { instance_id: id.to_string(), image: "x".into(), labels: Some(labels), sidecars: vec![side], ..Default::default() };
+        let (wanted, faults) = Wanted::parse(gantry_contract::proto::scheduler::WantedState { generation: 1, instances: vec![instance], ..Default::default() });
+        assert!(faults.is_empty(), "{faults:?}");
+        let container = |id: &str, attempt| Container { id: id.into(), attempt, state: ContainerState::Running };
+        let pod = Pod {
+            id: "p".into(),
+            instance: id,
+            attempt: 0,
+            ready: true,
+            spec: String::new(),
+            grace_seconds: 1,
+            container: Some(container("m", 3)),
+            beside: [("log".to_owned(), container("s", 1))].into(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join(id.to_string());
+        std::fs::create_dir_all(&own).unwrap();
+        for file in ["1.log", "2.log.1", "3.log", "3.log.1", "100000.log", "100001.log", "700000.log", "notes"] {
+            std::fs::write(own.join(file), "").unwrap();
+        }
+        let mut sources = Sources::default();
+        let pods = [pod];
+        let unseen = sources.unseen(&pods);
+        assert_eq!(unseen, BTreeSet::from([id]));
+        sources.take_up(&wanted, &pods, &numbers(folder.path(), unseen).await);
+        assert!(sources.unseen(&pods).is_empty(), "it is looked once");
+        let now = sources.update(Some(&wanted), &pods);
+        let seen: Vec<_> = now.iter().map(|s| (s.attempt, s.running, s.workload.as_str())).collect();
+        assert_eq!(seen, [(1, false, "web"), (2, false, "web"), (3, true, "web"), (100_000, false, "web/log"), (100_001, true, "web/log")]);
+        assert_eq!(sources.shipped(&now, &pods), Over { attempts: vec![(id, 1), (id, 2), (id, 100_000)], ..Over::default() });
     }
 
     #[tokio::test]

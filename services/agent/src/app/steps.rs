@@ -14,9 +14,10 @@ mod others;
 
 use super::isolating::{Isolating, IsolationError};
 use super::keeper::chain;
+use super::lease::Lease;
 use crate::adapters::checkpoints::{CheckpointError, Checkpoints};
 use crate::adapters::folders::{FolderError, Folders, hosts_text};
-use crate::adapters::machine::CommandError;
+use crate::adapters::machine::{CommandError, Sleep};
 use crate::adapters::nics::{NicError, Nics};
 use crate::adapters::{guarding, hooks, machine};
 use crate::domain::guard::fence;
@@ -54,6 +55,10 @@ pub enum StepError {
     Init { name: String, how: String },
     #[error("what was to be done after the start has failed: {reason}")]
     Hook { reason: String },
+    #[error("the instance is not wanted any more")]
+    Unwanted,
+    #[error("the scheduler does not hear this node, and the instance must not run twice")]
+    Fenced,
 }
 
 impl StepError {
@@ -102,6 +107,9 @@ pub struct Steps {
     pub default_pids: u32,
     /// The scheduler's word, for steps that wait.
     pub wanted: watch::Sender<Option<Arc<Wanted>>>,
+    /// How long the scheduler takes the node for alive, for the same.
+    pub lease: watch::Sender<Lease>,
+    pub sleep: Sleep,
 }
 
 impl Steps {
@@ -112,14 +120,19 @@ impl Steps {
             (Action::Create { instance: id, attempt }, Some(wanted)) => {
                 let (image, digest) = self.image(&wanted).await?;
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
+                // To fetch it may have taken longer than the word is good for.
+                self.may_run(id, &wanted)?;
                 // What containers see is made while the engine makes the pod; only in the hosts file the pod's address is missing.
                 let hosts = hosts_text("", &pod_spec.hostname, &names);
-                let (pod, mounts) = tokio::join!(self.cri.run_pod(&pod_spec), self.folders.prepare(id, &wanted, &hosts));
-                let pod = pod?;
-                // First: a pod that is there is taken for one that has its interfaces.
-                self.connect(&pod, &wanted).await?;
-                self.enclose(id, &pod, &wanted).await?;
-                let mounts = mounts?;
+                // At once: whoever dies before it has its interfaces leaves a pod that is of no use.
+                let made = async {
+                    let pod = self.cri.run_pod(&pod_spec).await?;
+                    self.connect(&pod, &wanted).await?;
+                    self.enclose(id, &pod, &wanted).await?;
+                    Ok::<_, StepError>(pod)
+                };
+                let (pod, mounts) = tokio::join!(made, self.folders.prepare(id, &wanted, &hosts));
+                let (pod, mounts) = (pod?, mounts?);
                 // What goes on has had it before.
                 if !self.checkpoints.waits(id).await {
                     self.before(id, &wanted, (&pod, &pod_spec), &names).await?;
@@ -127,6 +140,11 @@ impl Steps {
                 self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names, Some(mounts)).await
             }
             (Action::Start { instance: id, pod, attempt, old }, Some(wanted)) => {
+                if !self.nics.are_whole(&pod, &wanted.nics).await {
+                    // Whoever made it died before it had its interfaces; the next step makes another one.
+                    self.discard(&pod).await?;
+                    return Ok(Done { address: Some(String::new()), image_digest: None });
+                }
                 let (image, digest) = self.image(&wanted).await?;
                 // The pod's own attempt is in its metadata already; only labels and the cgroup matter for its containers.
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
@@ -191,10 +209,29 @@ impl Steps {
         }
         let pid = self.cri.pod_pid(pod).await?;
         if let Err(error) = self.nics.add(pod, pid, &wanted.nics).await {
-            self.nics.remove(pod, Some(pid)).await;
-            self.cri.stop_pod(pod).await?;
-            self.cri.remove_pod(pod).await?;
+            self.discard(pod).await?;
             return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// A pod in which nothing runs, with what it has of its further interfaces.
+    async fn discard(&self, pod: &str) -> Result<(), StepError> {
+        if self.nics.has(pod).await {
+            self.nics.remove(pod, self.cri.pod_pid(pod).await.ok()).await;
+        }
+        self.cri.stop_pod(pod).await?;
+        Ok(self.cri.remove_pod(pod).await?)
+    }
+
+    /// A step may take long. What is not wanted any more, or may run elsewhere by now, is not started at its end: the scheduler has been told
+    /// that it is not there, or will take it for gone.
+    pub fn may_run(&self, id: InstanceId, instance: &WantedInstance) -> Result<(), StepError> {
+        if self.wanted_still(id).is_err() {
+            return Err(StepError::Unwanted);
+        }
+        if instance.fenced && self.lease.borrow().is_over(self.sleep.total()) {
+            return Err(StepError::Fenced);
         }
         Ok(())
     }
@@ -244,6 +281,7 @@ impl Steps {
         let spec = spec::container(&self.node, id, &spec::with_facts(wanted, &self.node, &address), attempt, image, mounts);
         let (container, ()) = tokio::join!(self.cri.create_container(pod, pod_spec, &spec), self.limit_processes(id, wanted));
         let container = container?;
+        self.may_run(id, wanted)?;
         if self.checkpoints.lay(id, &container).await? {
             if let Err(source) = self.cri.start_container(&container).await {
                 return Err(StepError::Restore { why: self.checkpoints.did_not(id, &container).await, source });

@@ -229,12 +229,22 @@ pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, at
     }
 }
 
+/// More than any container is ever started.
+const APART: u32 = 100_000;
+
 /// Log files are called by numbers: those of the main container by its attempt, those of a further one by more than any main
 /// container is ever started.
 pub fn log_number(instance: &wire::WantedInstance, container: &str, attempt: u32) -> u32 {
-    const APART: u32 = 100_000;
     let place = instance.init.iter().chain(&instance.sidecars).position(|c| c.name == container).unwrap_or_default();
     u32::try_from(place + 1).unwrap_or(1).saturating_mul(APART).saturating_add(attempt)
+}
+
+/// The reverse: which further container (nothing: the main one) has the log file of a number, and of which attempt it is.
+pub fn of_log_number(instance: &wire::WantedInstance, number: u32) -> Option<(Option<&str>, u32)> {
+    let attempt = number % APART;
+    let Some(place) = (number / APART).checked_sub(1) else { return Some((None, attempt)) };
+    let of = instance.init.iter().chain(&instance.sidecars).nth(usize::try_from(place).ok()?)?;
+    Some((Some(of.name.as_str()), attempt))
 }
 
 /// A further container of the instance's pod: `of` is its part of the word, `instance` the whole.

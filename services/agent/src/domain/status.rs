@@ -1,6 +1,6 @@
 //! What the scheduler is told about each instance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_contract::proto::scheduler as wire;
 use gantry_kernel::InstanceId;
@@ -40,13 +40,20 @@ impl Memory {
     }
 }
 
-/// One line for each instance that is wanted or still there, ordered by id.
-pub fn statuses(wanted: &Wanted, pods: &[Pod], memory: &BTreeMap<InstanceId, Memory>) -> Vec<wire::InstanceStatus> {
-    let mut ids: Vec<_> = wanted.instances.keys().copied().chain(pods.iter().map(|p| p.instance)).collect();
-    ids.sort_unstable();
-    ids.dedup();
+/// One line for each instance that is wanted or still there, or has a step under way (`busy`), ordered by id.
+pub fn statuses(wanted: &Wanted, pods: &[Pod], memory: &BTreeMap<InstanceId, Memory>, busy: &BTreeSet<InstanceId>) -> Vec<wire::InstanceStatus> {
+    let ids: BTreeSet<InstanceId> = wanted.instances.keys().copied().chain(pods.iter().map(|p| p.instance)).chain(busy.iter().copied()).collect();
     let none = Memory::default();
-    ids.into_iter().map(|id| status(id, wanted, pods.iter().find(|p| p.instance == id), memory.get(&id).unwrap_or(&none))).collect()
+    let told = |id: InstanceId| {
+        let pod = pods.iter().find(|p| p.instance == id);
+        let mut status = status(id, wanted, pod, memory.get(&id).unwrap_or(&none));
+        if pod.is_none() && status.state == "exited" && busy.contains(&id) {
+            // It may just be made, or its volumes be let go: whoever hears that it is gone has it run elsewhere.
+            status.state = "stopping".into();
+        }
+        status
+    };
+    ids.into_iter().map(told).collect()
 }
 
 fn status(id: InstanceId, wanted: &Wanted, pod: Option<&Pod>, memory: &Memory) -> wire::InstanceStatus {
@@ -130,7 +137,7 @@ mod tests {
         let id: InstanceId = ID.parse().unwrap();
         let container = state.map(|state| Container { id: "c".into(), attempt: 2, state });
         let pod = Pod { id: "p".into(), instance: id, attempt: 0, ready: true, spec: String::new(), grace_seconds: 1, container, beside: Default::default() };
-        statuses(&wanted, &[pod], &BTreeMap::from([(id, memory)])).remove(0)
+        statuses(&wanted, &[pod], &BTreeMap::from([(id, memory)]), &BTreeSet::new()).remove(0)
     }
 
     #[test]
@@ -184,6 +191,19 @@ mod tests {
         }
         assert_eq!((seen("always", ended(137)), seen("on-failure", ended(0))), ("unhealthy".to_owned(), "unhealthy".to_owned()));
         assert_eq!((seen("never", ended(137)), seen("never", ended(0))), ("failed".to_owned(), "failed".to_owned()));
+    }
+
+    #[test]
+    fn an_instance_is_not_said_to_be_gone_while_it_may_just_be_made() {
+        let id: InstanceId = ID.parse().unwrap();
+        let wire = wire::WantedInstance { instance_id: ID.into(), image: "x".into(), stopping: true, ..Default::default() };
+        let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![wire], ..Default::default() });
+        let states = |wanted: &Wanted, busy: &[InstanceId]| {
+            let told = statuses(wanted, &[], &BTreeMap::new(), &busy.iter().copied().collect());
+            told.into_iter().map(|s| s.state).collect::<Vec<_>>()
+        };
+        assert_eq!((states(&wanted, &[id]), states(&wanted, &[])), (vec!["stopping".to_owned()], vec!["exited".to_owned()]));
+        assert_eq!((states(&Wanted::default(), &[id]), states(&Wanted::default(), &[])), (vec!["stopping".to_owned()], Vec::new()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
 use prost::Message as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -119,13 +119,13 @@ impl Control {
                     tracing::error!(%fault, "a part of the wanted state is left out");
                 }
                 // It is looked at what there is while the disk takes the word; steps begin after that, so that a restart never falls behind
-                // what was begun.
-                let saving = Saving::of(&self.shared.saved);
+                // what was begun. An agent that ends in between begins nothing by it.
+                self.shared.saved.send_replace(false);
                 self.shared.wanted.send_replace(Some(Arc::new(wanted)));
                 if let Err(error) = self.disk.save_word(&bytes).await {
                     tracing::error!(%error, "the wanted state cannot be saved; it is followed, but a restart would not know it");
                 }
-                drop(saving);
+                self.shared.saved.send_replace(true);
                 Ok(())
             }
             Some(wire::control_message::Message::Open(open)) => {
@@ -162,22 +162,6 @@ impl Control {
             // Leases are taken where messages are counted.
             Some(wire::control_message::Message::Lease(_)) | None => Ok(()),
         }
-    }
-}
-
-/// A word is on its way to the disk, until this is dropped.
-struct Saving<'a>(&'a watch::Sender<bool>);
-
-impl<'a> Saving<'a> {
-    fn of(saved: &'a watch::Sender<bool>) -> Self {
-        saved.send_replace(false);
-        Self(saved)
-    }
-}
-
-impl Drop for Saving<'_> {
-    fn drop(&mut self) {
-        self.0.send_replace(true);
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{VolumeError, exists, failed, make, remove};
 use crate::adapters::machine;
+use crate::adapters::memory::as_text;
 
 /// A file system smaller than this is more bookkeeping than room.
 const SMALLEST: u64 = 16 << 20;
@@ -140,7 +141,7 @@ pub async fn mounted(path: &Path) -> Result<bool, VolumeError> {
 /// let go while it is written.
 pub async fn mounts() -> Result<Vec<(String, String)>, VolumeError> {
     let table = Path::new("/proc/self/mounts");
-    let mounts = fs::read_to_string(table).await.map_err(|e| failed("mount", table, e))?;
+    let mounts = as_text(&fs::read(table).await.map_err(|e| failed("mount", table, e))?);
     // Spaces are written as \040 there (fstab(5)).
     let parts = |line: &str| line.split_once(' ').and_then(|(what, rest)| Some((what.to_owned(), rest.split(' ').next()?.replace("\\040", " "))));
     Ok(mounts.lines().filter_map(parts).collect())

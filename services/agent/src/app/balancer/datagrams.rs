@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use gantry_kernel::InstanceId;
 
-use super::{Balancer, Saved, access, called_at, named, servers};
+use super::naming::named;
+use super::shaping::{access, called_at, servers};
+use super::{Balancer, Saved};
 use crate::adapters::machine::CommandError;
 use crate::adapters::{addresses, conntrack, machine};
 use crate::app::keeper::chain;

@@ -1,7 +1,7 @@
 //! The part of the balancer for public addresses: the node has those that the scheduler says it has, and no others. They are kept on disk
 //! before they are added, so that none is left by an agent that ended in between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
@@ -143,6 +143,15 @@ impl Balancer {
     }
 }
 
+/// Of the addresses that stand by themselves on this machine, those that an agent before this one must have added: the last word says that
+/// they are this node's. `interface`: the one that gets them, if it is said.
+pub(super) fn left(there: &BTreeMap<Ipv4Addr, String>, word: &Wanted, interface: &str) -> BTreeMap<Ipv4Addr, String> {
+    let asked = asked(word);
+    // One of the machine's own lies on its loopback otherwise.
+    let ours = |at: &str| if interface.is_empty() { at != "lo" } else { at == interface };
+    there.iter().filter(|(address, at)| asked.contains(*address) && ours(at)).map(|(address, at)| (*address, at.clone())).collect()
+}
+
 fn asked(wanted: &Wanted) -> BTreeSet<Ipv4Addr> {
     wanted.services.values().flat_map(asked_by).map(|at| *at.ip()).collect()
 }
@@ -151,4 +160,24 @@ fn asked(wanted: &Wanted) -> BTreeSet<Ipv4Addr> {
 fn asked_by(service: &Service) -> impl Iterator<Item = SocketAddrV4> {
     let asked = service.wire.public_addresses.iter();
     asked.filter_map(|a| Some(SocketAddrV4::new(a.address.parse().ok()?, u16::try_from(a.port).ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_contract::proto::scheduler as wire;
+
+    use super::*;
+
+    #[test]
+    fn of_an_agent_that_nobody_remembers_only_what_the_last_word_says_is_taken_up() {
+        let [asked, other] = [Ipv4Addr::new(198, 51, 100, 7), Ipv4Addr::new(198, 51, 100, 8)];
+        let address = wire::PublicAddress { address: asked.to_string(), port: 80 };
+        let service = wire::WantedService { service_id: "s".into(), name: "web".into(), public_addresses: vec![address], ..Default::default() };
+        let (word, faults) = Wanted::parse(wire::WantedState { services: vec![service], ..Default::default() });
+        assert!(faults.is_empty(), "{faults:?}");
+        let on = |interface: &str| BTreeMap::from([asked, other].map(|address| (address, interface.to_owned())));
+        assert_eq!(left(&on("eth0"), &word, ""), BTreeMap::from([(asked, "eth0".to_owned())]));
+        assert_eq!(left(&on("eth1"), &word, "eth1").len(), 1);
+        assert!(left(&on("eth0"), &word, "eth1").is_empty() && left(&on("lo"), &word, "").is_empty() && left(&on("eth0"), &Wanted::default(), "").is_empty());
+    }
 }

@@ -1,10 +1,11 @@
 //! The part of the balancer for a file of state that is damaged: what an earlier agent has done to the machine is found again on the machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::Balancer;
+use super::{Balancer, public};
 use crate::adapters::addresses;
+use crate::domain::wanted::Wanted;
 
 /// Before an address of which it is not known whose it was; no service is called so.
 const LEFT: &str = "left ";
@@ -14,32 +15,39 @@ pub(super) fn is_left(of: &str) -> bool {
 }
 
 impl Balancer {
-    /// Services take their addresses up again, which go by their names; the others are given back, and so is the table of datagrams.
+    /// Services take their addresses up again, which go by their names; the others are given back, and so is the table of datagrams. Public
+    /// addresses are this node's that its last word says are.
     pub(super) async fn recover(&mut self) {
         self.saved.filtered = true;
-        if let Some(network) = self.listen.service_network {
-            match addresses::single("lo").await {
-                Ok(there) => self.saved.addresses = left(there, network),
-                Err(error) => tracing::error!(%error, "which addresses services had on this machine is not known; they stay"),
+        match addresses::single().await {
+            Ok(there) => {
+                let word = self.disk.wanted().await.map(|state| Wanted::parse(state).0).unwrap_or_default();
+                self.saved.public = public::left(&there, &word, &self.listen.public_interface);
+                if let Some(network) = self.listen.service_network {
+                    self.saved.addresses = left(&there, network);
+                }
             }
+            Err(error) => tracing::error!(%error, "which addresses services had on this machine is not known; they stay"),
         }
         self.save().await;
     }
 }
 
-fn left(there: BTreeSet<Ipv4Addr>, network: Ipv4Addr) -> BTreeMap<String, Ipv4Addr> {
-    let ours = there.into_iter().filter(|address| address.octets()[..2] == network.octets()[..2]);
-    ours.map(|address| (format!("{LEFT}{address}"), address)).collect()
+fn left(there: &BTreeMap<Ipv4Addr, String>, network: Ipv4Addr) -> BTreeMap<String, Ipv4Addr> {
+    let ours = there.iter().filter(|(address, at)| *at == "lo" && address.octets()[..2] == network.octets()[..2]);
+    ours.map(|(address, _)| (format!("{LEFT}{address}"), *address)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use super::*;
     use crate::adapters::disk::Disk;
     use crate::adapters::haproxy::Haproxy;
-    use crate::app::balancer::{FILE, Listen, free_address};
+    use crate::app::balancer::inside::free_address;
+    use crate::app::balancer::{FILE, Listen};
 
     async fn opened(folder: &std::path::Path) -> Balancer {
         let haproxy = Haproxy::new("/nowhere/haproxy".into(), folder.join("haproxy"), folder.join("log"), "127.0.0.1:0".into());
@@ -66,8 +74,10 @@ mod tests {
         let mut balancer = opened(folder.path()).await;
         let network = Ipv4Addr::new(10, 87, 0, 0);
         let own = free_address(network, "app.web", &BTreeSet::new()).unwrap();
-        let there = BTreeSet::from([Ipv4Addr::LOCALHOST, own, Ipv4Addr::new(10, 87, 1, 1), Ipv4Addr::new(10, 88, 1, 1)]);
-        balancer.saved.addresses = left(there, network);
+        let at = |address: Ipv4Addr, interface: &str| (address, interface.to_owned());
+        let there = [Ipv4Addr::LOCALHOST, own, Ipv4Addr::new(10, 87, 1, 1), Ipv4Addr::new(10, 88, 1, 1)].map(|address| at(address, "lo"));
+        let there = there.into_iter().chain([at(Ipv4Addr::new(10, 87, 1, 2), "eth0")]).collect();
+        balancer.saved.addresses = left(&there, network);
         assert_eq!(balancer.saved.addresses.len(), 2, "nobody else's");
         balancer.listen.service_network = Some(network);
         assert_eq!(balancer.chosen("app.web"), Some(own), "as before");

@@ -69,18 +69,23 @@ impl Keeper {
 
     /// A folder may be large: what runs here does not wait until it is removed. Whoever is wanted again meanwhile does.
     fn clear_beside(&self, left: Vec<InstanceId>) {
-        let (steps, held, wake, cancel) = (self.steps.clone(), self.shared.held.clone(), self.shared.wake.clone(), self.cancel.clone());
-        held.send_modify(|held| held.extend(left.iter().copied()));
+        let (steps, shared, cancel) = (self.steps.clone(), self.shared.clone(), self.cancel.clone());
+        shared.held.send_modify(|held| held.extend(left.iter().copied()));
         let clearing = async move {
+            // An agent that dies now would want some of them by the word before, and their volumes would be empty.
+            shared.until_saved(false).await;
             for id in left {
-                match steps.clear(id).await {
-                    Ok(()) => tracing::info!(instance.id = %id, "what an instance has left that is no more was taken away"),
-                    Err(error) => tracing::warn!(instance.id = %id, error = chain(&error), "what an instance has left that is no more stays"),
+                let again = shared.wanted.borrow().as_ref().is_some_and(|w| w.instances.contains_key(&id));
+                if !again {
+                    match steps.clear(id).await {
+                        Ok(()) => tracing::info!(instance.id = %id, "what an instance has left that is no more was taken away"),
+                        Err(error) => tracing::warn!(instance.id = %id, error = chain(&error), "what an instance has left that is no more stays"),
+                    }
                 }
-                held.send_modify(|held| {
+                shared.held.send_modify(|held| {
                     held.remove(&id);
                 });
-                wake.notify_one();
+                shared.wake.notify_one();
             }
         };
         self.tracker.spawn(async move {

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use gantry_cri::CriError;
 use gantry_kernel::InstanceId;
 
 use super::{Keeper, chain};
-use crate::adapters::runtime::{Runtime, TOLD_WITHIN};
+use crate::adapters::runtime::Runtime;
 use crate::domain::actual::Pod;
 use crate::domain::plan::{Action, Facts, Plan, plan};
 use crate::domain::wanted::Wanted;
@@ -42,10 +41,14 @@ impl Keeper {
 
     /// While the engine does not say what there is: by what it said last, and by how the containers are, which can be asked without it.
     pub(super) async fn balance_as_seen(&mut self) {
-        let Some(word) = self.shared.wanted.borrow().clone().filter(|_| self.looked) else { return };
+        let Some(word) = self.shared.wanted.borrow().clone() else { return };
         let within = self.within_lease(&word);
         let wanted = self.without_halted(within);
+        // Of an agent before this one, too: another node has them soon.
         self.balancer.give_away_public(&wanted).await;
+        if !self.looked {
+            return;
+        }
         let pods = self.shared.pods.borrow().clone();
         self.facts.now_ms = self.now_ms();
         self.shorten_pauses();
@@ -64,24 +67,18 @@ impl Keeper {
         }
     }
 
-    pub(super) fn tell_layout(&self) {
-        self.shared.layout.send_if_modified(|held| {
-            let changed = held != self.balancer.layout();
-            if changed {
-                held.clone_from(self.balancer.layout());
-            }
-            changed
-        });
-    }
-
     /// Addresses of pods that are not known yet. One of which the engine does not tell it is asked for again in the next round.
     pub(super) async fn find_addresses(&mut self, pods: &[Pod]) {
         let unknown = pods.iter().filter(|p| p.ready && self.memory.get(&p.instance).is_none_or(|m| m.address.is_empty()));
-        let unknown: Vec<&Pod> = unknown.collect();
-        let cri = &self.steps.cri;
-        let found = join_all(unknown.iter().map(|pod| tokio::time::timeout(TOLD_WITHIN, cri.pod_status(&pod.id)))).await;
-        for (pod, status) in unknown.iter().zip(found) {
-            if let Ok(Ok(status)) = status {
+        let unknown: Vec<String> = unknown.map(|pod| pod.id.clone()).collect();
+        let cri = self.steps.cri.clone();
+        let call = move |id: String| {
+            let cri = cri.clone();
+            async move { cri.pod_status(&id).await }
+        };
+        let answers = self.asking.ask(&unknown, call).await;
+        for (id, answer) in answers {
+            if let (Ok(status), Some(pod)) = (answer, pods.iter().find(|pod| pod.id == id)) {
                 self.memory.entry(pod.instance).or_default().address = status.address;
             }
         }

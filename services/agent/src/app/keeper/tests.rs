@@ -38,6 +38,8 @@ async fn keeper(folder: &Path) -> Keeper {
         checkpoints: Checkpoints::new(cri.clone(), "criu".into(), at("checkpoints")),
         default_pids: 100,
         wanted: shared.wanted.clone(),
+        lease: shared.lease.clone(),
+        sleep: shared.sleep,
     };
     let haproxy = Haproxy::new("/nowhere/haproxy".into(), at("haproxy"), at("haproxy.log"), "127.0.0.1:0".into());
     let listen = Listen { address: Ipv4Addr::LOCALHOST.into(), service_network: None, public_interface: String::new() };
@@ -119,4 +121,88 @@ async fn no_step_begins_before_its_word_is_on_disk() {
     keeper.shared.saved.send_replace(true);
     let (action, result) = tokio::time::timeout(Duration::from_secs(30), keeper.finished.1.recv()).await.expect("it begins").unwrap();
     assert!(action.instance() == id && result.is_ok());
+}
+
+#[tokio::test]
+async fn what_must_not_run_twice_is_stopped_in_time_also_when_the_disk_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    keeper.shared.saved.send_replace(false);
+    let ids = [1, 2].map(|n| InstanceId(Uuid::from_u128(n)));
+    let instance = |n: usize| WantedInstance { instance_id: ids[n].to_string(), image: "x".into(), fenced: n == 0, ..Default::default() };
+    let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![instance(0), instance(1)], ..Default::default() });
+    for id in ids {
+        keeper.begin(Action::Stop { instance: id, container: "c".into(), grace_seconds: 1 }, &wanted);
+    }
+    keeper.shared.lease.send_replace(Lease::over());
+    let (action, _) = tokio::time::timeout(Duration::from_secs(30), keeper.finished.1.recv()).await.expect("it begins").unwrap();
+    assert_eq!(action.instance(), ids[0]);
+    tokio::task::yield_now().await;
+    assert!(keeper.finished.1.try_recv().is_err(), "the other one waits for its word");
+}
+
+#[tokio::test]
+async fn what_is_not_wanted_any_more_or_may_run_elsewhere_is_not_started_at_the_end_of_a_long_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let keeper = keeper(folder.path()).await;
+    let id = InstanceId(Uuid::from_u128(1));
+    keeper.shared.lease.send_replace(Lease::new(Instant::now(), Duration::from_secs(3600)));
+    let said = |stopping, fenced| WantedInstance { instance_id: id.to_string(), image: "x".into(), stopping, fenced, ..Default::default() };
+    let may = |now: WantedInstance| {
+        let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![now.clone()], ..Default::default() });
+        keeper.shared.wanted.send_replace(Some(Arc::new(wanted)));
+        // The step began by the word before.
+        keeper.steps.may_run(id, &WantedInstance { stopping: false, ..now })
+    };
+    assert!(may(said(false, true)).is_ok() && matches!(may(said(true, true)), Err(StepError::Unwanted)));
+    keeper.shared.lease.send_replace(Lease::over());
+    assert!(may(said(false, false)).is_ok() && matches!(may(said(false, true)), Err(StepError::Fenced)));
+    keeper.shared.wanted.send_replace(Some(Arc::default()));
+    assert!(matches!(keeper.steps.may_run(id, &said(false, false)), Err(StepError::Unwanted)));
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_not_started_again_by_the_next_agent() {
+    use crate::domain::actual::{Container, ContainerState};
+    let folder = tempfile::tempdir().unwrap();
+    let id = InstanceId(Uuid::from_u128(1));
+    let instance = WantedInstance { instance_id: id.to_string(), image: "x".into(), restarts_and_one: 2, ..Default::default() };
+    let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![instance], ..Default::default() });
+    let ended = |container: &str| Pod {
+        id: "p".into(),
+        instance: id,
+        attempt: 0,
+        // So that nobody is asked for its address.
+        ready: false,
+        spec: String::new(),
+        grace_seconds: 1,
+        container: Some(Container { id: container.into(), attempt: 0, state: ContainerState::Exited { code: 1, reason: String::new(), ran_ms: 10, at_ms: 0 } }),
+        beside: BTreeMap::new(),
+    };
+    let mut first = keeper(folder.path()).await;
+    first.remember(&wanted, &[ended("a")]).await;
+    assert!(!first.memory[&id].given_up);
+    first.remember(&wanted, &[ended("b")]).await;
+    assert!(first.memory[&id].given_up);
+    drop(first);
+    let mut next = keeper(folder.path()).await;
+    next.remember(&wanted, &[ended("b")]).await;
+    assert!(next.memory[&id].given_up && next.facts.crashes[&id] == 2, "an end is counted once");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_away_by_a_word_that_is_not_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    let left = folder.path().join("instances").join(InstanceId(Uuid::from_u128(1)).to_string());
+    std::fs::create_dir_all(&left).unwrap();
+    keeper.shared.saved.send_replace(false);
+    keeper.let_go_of_others(&Wanted::default(), &[]).await;
+    assert!(keeper.shared.held.borrow().contains(&InstanceId(Uuid::from_u128(1))), "it is held meanwhile");
+    tokio::task::yield_now().await;
+    assert!(left.exists());
+    keeper.shared.saved.send_replace(true);
+    keeper.tracker.close();
+    tokio::time::timeout(Duration::from_secs(30), keeper.tracker.wait()).await.expect("it goes");
+    assert!(!left.exists() && keeper.shared.held.borrow().is_empty());
 }

@@ -68,7 +68,7 @@ impl Steps {
     }
 
     /// A sentence if it is not.
-    fn wanted_still(&self, id: InstanceId) -> Result<(), String> {
+    pub(super) fn wanted_still(&self, id: InstanceId) -> Result<(), String> {
         let wanted = self.wanted.borrow().as_ref().is_some_and(|w| w.instances.get(&id).is_some_and(|i| !i.stopping));
         if wanted { Ok(()) } else { Err("was stopped: the instance is not wanted any more".into()) }
     }
@@ -103,6 +103,7 @@ impl Steps {
         let filled = WantedInstance { name: container.name.clone(), ..spec::with_facts(&about, &self.node, &address) };
         let made = self.cri.create_container(pod, pod_spec, &spec::beside(&self.node, id, wanted, &filled, attempt, &image, mounts)).await?;
         self.limit_processes(id, wanted).await;
+        self.may_run(id, wanted)?;
         self.cri.start_container(&made).await?;
         if let Err(reason) = hooks::run(&self.cri, &made, &address, &container.post_start, hooks::POST_START).await {
             self.cri.stop_container(&made, Duration::ZERO).await?;
