@@ -26,6 +26,7 @@ pub mod pools;
 mod ports;
 pub mod preview;
 pub mod registry;
+mod reserving;
 pub mod rollout;
 pub mod scaling;
 pub mod sessions;

@@ -15,6 +15,7 @@ use super::fleet::{self, ProspectBody};
 use super::kept::{tying, using};
 use super::pool_turn::{self, Tie};
 use super::preview::{self, ChangePreview, Would};
+use super::reserving::Reserving;
 use super::space_rules::SpaceEngine;
 use super::{addresses, held, models, pools, ports, space_rules};
 use crate::adapters::{images, quotas};
@@ -127,13 +128,21 @@ pub async fn bring(
         demand = demand.plus(held::beside_next(s, row, &model, nodes).await?);
     }
     let (org, project) = (request.space.org().id, request.space.project.id);
-    let reserved = match request.dry_run {
-        true => quotas::check(&s.host, org, project, app, &request.subject, &demand).await,
-        false => quotas::reserve(&s.host, org, project, app, &request.subject, &demand).await,
+    let mut begun = None;
+    let reserved = if request.dry_run {
+        quotas::check(&s.host, org, project, app, &request.subject, &demand).await
+    } else {
+        begun = Some(Reserving::begin(s, &request.space, app).await?);
+        quotas::reserve(&s.host, org, project, app, &request.subject, &demand).await
     };
-    match reserved {
-        Err(problem) if request.queue && problem.code == quotas::FULL => deployed.queued = Some(problem.detail),
-        reserved => reserved?,
+    if let Err(problem) = reserved {
+        if !request.queue || problem.code != quotas::FULL {
+            if let Some(begun) = begun {
+                begun.refused(s, &problem).await;
+            }
+            return Err(problem);
+        }
+        deployed.queued = Some(problem.detail);
     }
     if request.dry_run {
         deployed.preview = Some(foresee(s, request, app, row, (&model, from), deployed.queued.clone(), demand).await?);
@@ -141,6 +150,9 @@ pub async fn bring(
     }
     match append(s, request, app, (&model, from), deployed.queued.clone()).await {
         Ok((state, version)) => {
+            if let Some(begun) = begun {
+                begun.done(s).await;
+            }
             deployed.revision = state.current;
             deployed.version = version;
             Ok(deployed)
@@ -148,7 +160,11 @@ pub async fn bring(
         Err(problem) => {
             // Nothing was accepted: give back what was reserved for it.
             let old = before.map(|m| m.demand(&BTreeMap::new(), 1)).unwrap_or_default();
-            give_back(s, request, app, &old).await;
+            let given_back = give_back(s, request, app, &old).await;
+            if let Some(begun) = begun {
+                // How many an application that exists has by now, the reconciler knows better.
+                if given_back && row.is_none() { begun.done(s).await } else { begun.doubtful(s).await }
+            }
             Err(problem)
         }
     }
@@ -301,11 +317,11 @@ pub async fn node_count(s: &Scheduler) -> Result<u32, Problem> {
     Ok(u32::try_from(nodes.iter().filter(|n| !n.lost && !n.cordoned).count()).unwrap_or(u32::MAX).max(1))
 }
 
-async fn give_back(s: &Scheduler, request: &Deploy, app: AppId, demand: &Demand) {
+/// False: billing could not be told.
+async fn give_back(s: &Scheduler, request: &Deploy, app: AppId, demand: &Demand) -> bool {
     let space = &request.space;
-    if let Err(problem) = quotas::reserve(&s.host, space.org().id, space.project.id, app, &request.subject, demand).await {
-        tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back; the next change corrects it");
-    }
+    let given = quotas::reserve(&s.host, space.org().id, space.project.id, app, &request.subject, demand).await;
+    given.inspect_err(|problem| tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet")).is_ok()
 }
 
 pub fn database(error: sea_orm::DbErr) -> Problem {

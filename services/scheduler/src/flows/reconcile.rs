@@ -16,6 +16,7 @@ use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use tokio::time::Instant;
 
 use super::push::Pushed;
+use super::reserved::Leftovers;
 use super::rows::Rows;
 use super::together::AT_ONCE;
 use super::world::{Formulas, Known};
@@ -54,6 +55,7 @@ pub struct Reconciler {
     pub(super) leading: Duration,
     /// What was last reserved for each application.
     pub(super) reserved: BTreeMap<AppId, Demand>,
+    pub(super) leftovers: Leftovers,
     /// Applications that were not as wanted after the last round.
     pub(super) busy: BTreeSet<AppId>,
     /// The highest priority among each application's workloads, as of its last look.
@@ -115,6 +117,7 @@ impl Reconciler {
                 since,
                 leading,
                 reserved: BTreeMap::new(),
+                leftovers: Leftovers::default(),
                 busy: BTreeSet::new(),
                 priorities: HashMap::new(),
                 known: HashMap::new(),
@@ -216,6 +219,7 @@ impl Reconciler {
         self.keep_clusters().await?;
         self.observe_clusters().await?;
         self.follow().await?;
+        self.settle_leftovers().await?;
         let mut todo = std::mem::take(&mut self.dirty);
         let news = std::mem::take(&mut self.news);
         self.busy = std::mem::take(&mut self.unsettled);
