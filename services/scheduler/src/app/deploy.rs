@@ -9,6 +9,7 @@ use gantry_host::from_execute;
 use gantry_kernel::{AppId, Name, Problem, Role, Scope};
 use serde::Serialize;
 
+use super::change::scaled;
 use super::context::Scheduler;
 use super::documents::{self, Source};
 use super::fleet::{self, ProspectBody};
@@ -128,13 +129,19 @@ pub async fn bring(
         demand = demand.plus(held::beside_next(s, row, &model, nodes).await?);
     }
     let (org, project) = (request.space.org().id, request.space.project.id);
+    // Whoever asks to wait does not overtake those who wait already.
+    let at_work = row.filter(|row| !row.stopped && row.queued.is_none()).zip(before);
+    let holds = at_work.map(|(row, before)| before.demand(&scaled(row), nodes)).unwrap_or_default();
+    let first = if request.queue && demand.exceeds(&holds) { store::queued(s.orm(), request.space.id).await.map_err(database)? } else { Vec::new() };
+    let first = first.iter().find(|one| one.app != app);
     let mut begun = None;
-    let reserved = if request.dry_run {
+    let reserved = if request.dry_run || first.is_some() {
         quotas::check(&s.host, org, project, app, &request.subject, &demand).await
     } else {
         begun = Some(Reserving::begin(s, &request.space, app).await?);
         quotas::reserve(&s.host, org, project, app, &request.subject, &demand).await
     };
+    deployed.queued = first.map(store::Queued::says);
     if let Err(problem) = reserved {
         if !request.queue || problem.code != quotas::FULL {
             if let Some(begun) = begun {
@@ -142,7 +149,7 @@ pub async fn bring(
             }
             return Err(problem);
         }
-        deployed.queued = Some(problem.detail);
+        deployed.queued = deployed.queued.or(Some(problem.detail));
     }
     if request.dry_run {
         deployed.preview = Some(foresee(s, request, app, row, (&model, from), deployed.queued.clone(), demand).await?);
@@ -158,12 +165,17 @@ pub async fn bring(
             Ok(deployed)
         }
         Err(problem) => {
-            // Nothing was accepted: give back what was reserved for it.
-            let old = before.map(|m| m.demand(&BTreeMap::new(), 1)).unwrap_or_default();
-            let given_back = give_back(s, request, app, &old).await;
-            if let Some(begun) = begun {
-                // How many an application that exists has by now, the reconciler knows better.
-                if given_back && row.is_none() { begun.done(s).await } else { begun.doubtful(s).await }
+            match begun {
+                // Billing had no room, so there is nothing to give back.
+                Some(begun) if deployed.queued.is_some() => begun.done(s).await,
+                Some(begun) => {
+                    if row.is_none() {
+                        give_back(s, request, app).await;
+                    }
+                    // What an application that exists holds by now, the reconciler knows better.
+                    begun.doubtful(s).await;
+                }
+                None => {}
             }
             Err(problem)
         }
@@ -317,11 +329,12 @@ pub async fn node_count(s: &Scheduler) -> Result<u32, Problem> {
     Ok(u32::try_from(nodes.iter().filter(|n| !n.lost && !n.cordoned).count()).unwrap_or(u32::MAX).max(1))
 }
 
-/// False: billing could not be told.
-async fn give_back(s: &Scheduler, request: &Deploy, app: AppId, demand: &Demand) -> bool {
+/// Nothing of what was reserved for it came to be.
+async fn give_back(s: &Scheduler, request: &Deploy, app: AppId) {
     let space = &request.space;
-    let given = quotas::reserve(&s.host, space.org().id, space.project.id, app, &request.subject, demand).await;
-    given.inspect_err(|problem| tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet")).is_ok()
+    if let Err(problem) = quotas::reserve(&s.host, space.org().id, space.project.id, app, &request.subject, &Demand::default()).await {
+        tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet");
+    }
 }
 
 pub fn database(error: sea_orm::DbErr) -> Problem {

@@ -16,6 +16,7 @@ use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use tokio::time::Instant;
 
 use super::push::Pushed;
+use super::queue::Passed;
 use super::reserved::Leftovers;
 use super::rows::Rows;
 use super::together::AT_ONCE;
@@ -70,6 +71,8 @@ pub struct Reconciler {
     pub(super) targets: BTreeMap<InstanceId, String>,
     /// Applications that wait for room in the quota: not asked again before.
     pub(super) queued_until: BTreeMap<AppId, OffsetDateTime>,
+    /// Those for whom others need not wait in the queue.
+    pub(super) passed: BTreeMap<AppId, Passed>,
     /// When workloads with a schedule are due next.
     pub(super) runs_at: BTreeMap<(AppId, Name), OffsetDateTime>,
     /// Bad answers in a row to the checks of releases, by the number of the last answer.
@@ -125,6 +128,7 @@ impl Reconciler {
                 nominated: BTreeMap::new(),
                 targets: BTreeMap::new(),
                 queued_until: BTreeMap::new(),
+                passed: BTreeMap::new(),
                 runs_at: BTreeMap::new(),
                 bad: BTreeMap::new(),
                 measured: BTreeSet::new(),
@@ -272,6 +276,7 @@ impl Reconciler {
         self.everywhere.remove(&app);
         self.priorities.remove(&app);
         self.queued_until.remove(&app);
+        self.passed.remove(&app);
         self.measured.remove(&app);
         self.steps_at.remove(&app);
         self.rested.remove(&app);

@@ -85,7 +85,10 @@ impl Reconciler {
     /// Of an application that never came to be, or is gone, nothing is held. False: billing does not answer.
     async fn hand_back(&mut self, left: &Left) -> anyhow::Result<bool> {
         let answer = quotas::reserve(&self.s.host, left.org, left.project, left.app, "", &Demand::default()).await;
-        let Err(problem) = answer else { return Ok(true) };
+        let Err(problem) = answer else {
+            self.leftovers.is_away = false;
+            return Ok(true);
+        };
         tracing::debug!(app.id = %left.app, error = problem.chain(), "a reservation could not be given back");
         // What is refused once is refused always.
         if matches!(problem.kind, Kind::Invalid | Kind::Forbidden | Kind::NotFound) {

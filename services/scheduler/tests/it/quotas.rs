@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::neighbours::Limits;
-use crate::place::{Place, config};
+use crate::place::{LONG, Place, config};
 
 /// An application of one workload with this much of a core for each instance.
 fn of(name: &str, cpu_millis: u32, queue: bool) -> Value {
@@ -56,4 +56,32 @@ async fn what_a_refused_change_has_reserved_is_given_back() {
     let (status, deployed) = place.post(&place.apps(), of("second", 300, true)).await;
     assert_eq!(status, 201, "{deployed:#}");
     place.reaches("second", "running", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_the_quota_longest_is_served_first() {
+    let place = small().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.post(&place.apps(), of("first", 300, false)).await;
+    place.reaches("first", "running", 1).await;
+    let (_, large) = place.post(&place.apps(), of("large", 400, true)).await;
+    assert!(large["queued"].is_string(), "{large:#}");
+    // There would be room for it, and whoever came before would wait the longer.
+    let (_, small) = place.post(&place.apps(), of("small", 150, true)).await;
+    assert_eq!(small["queued"], "`large` of this space came first", "{small:#}");
+    let waits = async || {
+        let (_, why) = place.get(&format!("{}/small/why", place.apps())).await;
+        why["waiting"].to_string().contains("`large` of this space came first")
+    };
+    place.world.until("it says whom it waits for", LONG, waits).await;
+    assert_eq!(agent.running().len(), 1);
+    // What can never fit is refused also behind others.
+    let (status, refused) = place.post(&place.apps(), of("never", 600, true)).await;
+    assert_eq!((status, &refused["code"]), (422, &json!("billing.quota_too_small")));
+    place.post(&format!("{}/first/stop", place.apps()), json!({})).await;
+    place.reaches("large", "running", 1).await;
+    assert_eq!(place.app("small").await["state"], "pending");
+    // Who is stopped waits for nothing, and nobody for it.
+    place.post(&format!("{}/large/stop", place.apps()), json!({})).await;
+    place.reaches("small", "running", 1).await;
 }
