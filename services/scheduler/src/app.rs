@@ -12,6 +12,7 @@ pub mod clusters;
 pub mod context;
 pub mod deploy;
 pub mod documents;
+pub mod draining;
 pub mod fleet;
 mod held;
 pub mod kept;
