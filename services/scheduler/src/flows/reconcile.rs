@@ -37,6 +37,8 @@ const UNTOLD: Duration = Duration::from_millis(300);
 /// To tell all nodes takes this part of such a round at most, one in so many: each is told its whole state, also of the instances that it
 /// is told of a moment later.
 const TELLING: u32 = 5;
+/// They hear of it after this time in any case: it may have taken long because the database was slow once.
+const UNTOLD_MOST: Duration = Duration::from_secs(10);
 
 pub struct Reconciler {
     pub(super) s: Scheduler,
@@ -413,7 +415,7 @@ pub(super) fn subject(event: &InstanceEvent) -> (InstanceId, bool, AppId) {
 
 /// After how long nodes hear of what a round has done so far, when it took `telling` to tell them last.
 fn untold(telling: Duration) -> Duration {
-    UNTOLD.max(telling.saturating_mul(TELLING - 1))
+    telling.saturating_mul(TELLING - 1).clamp(UNTOLD, UNTOLD_MOST)
 }
 
 #[cfg(test)]
@@ -425,5 +427,6 @@ mod tests {
         assert_eq!(untold(Duration::from_millis(1)), UNTOLD);
         let long = Duration::from_secs(1);
         assert_eq!(untold(long), 4 * long);
+        assert_eq!(untold(60 * long), UNTOLD_MOST);
     }
 }

@@ -2,7 +2,7 @@
 //! or billing could not be told what an application holds by now.
 
 use gantry_kernel::{AppId, OrgId, ProjectId, Uuid};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement, Value};
 
 /// One that has to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub async fn owe(db: &DatabaseConnection, app: AppId, org: OrgId, project: Proje
 pub async fn left(db: &DatabaseConnection, limit: i64) -> Result<Vec<Left>, DbErr> {
     let sql = "select id, app, org, project from reserving where at < now() - interval '5 minutes' order by at, id limit $1";
     let rows = db.query_all_raw(asked(sql, [limit.into()])).await?;
-    let one = |row: &sea_orm::QueryResult| {
+    let one = |row: &QueryResult| -> Result<Left, DbErr> {
         Ok(Left {
             id: row.try_get("", "id")?,
             app: AppId(row.try_get("", "app")?),
