@@ -341,6 +341,21 @@ async fn signs_are_acknowledged_one_by_one_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_drain_is_shown_at_an_address_that_cannot_drain() {
+    let one = json!({ "org": "acme", "project": "shop", "space": "test", "app": "web", "workload": "web", "instances": 2, "leaving": 1, "fenced": false, "reason": "its budget" });
+    let seen = ResponseTemplate::new(200).set_body_json(json!({ "changed": true, "workloads": [one] }));
+    for words in ["drain", "remove"] {
+        let world = World::signed_in(3600).await;
+        world.answers(Mock::given(method("GET")).and(path("/api/v1/nodes/n1/drain")), seen.clone()).await;
+        world.run(&format!("node {words} n1 --dry-run")).await.expect("shown, and nobody is asked");
+    }
+    let none = ResponseTemplate::new(405).set_body_json(json!({ "status": 405, "code": "request.method_not_allowed", "detail": "no such method" }));
+    let older = World::signed_in(3600).await;
+    older.answers(Mock::given(method("GET")).and(path("/api/v1/nodes/n1/drain")), none).await;
+    older.run("node drain n1 --dry-run").await.expect_err("an older platform refuses, and drains nothing");
+}
+
+#[tokio::test]
 async fn a_node_is_out_with_one_call() {
     let away = ResponseTemplate::new(503).set_body_json(json!({ "status": 503, "code": "request.unavailable", "detail": "the event log is away" }));
     for (answer, good) in [(ResponseTemplate::new(204), true), (away, false)] {

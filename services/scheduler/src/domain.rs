@@ -12,6 +12,7 @@ pub mod cluster_sets;
 pub mod compose;
 pub mod cron;
 pub mod document;
+pub mod draining;
 pub mod engine;
 pub mod exchange;
 pub mod export;

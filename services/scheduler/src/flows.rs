@@ -16,6 +16,7 @@ mod moves;
 mod on_cluster;
 mod place;
 mod push;
+mod queue;
 pub mod reconcile;
 mod reserved;
 mod rollout;

@@ -13,6 +13,7 @@ mod pending;
 mod pools;
 mod projection;
 mod queries;
+mod reserving;
 mod runs;
 mod scalings;
 mod shares;
@@ -31,6 +32,10 @@ pub use pending::{Pending, load as load_pending, save as save_pending};
 pub use pools::{PoolProjection, claimed, claimed_by, holders, holders_alive, holders_serving, pools};
 pub use projection::SchedulerProjection;
 pub use queries::*;
+pub use reserving::{
+    Left, begin as begin_reserving, end as end_reserving, hasten as hasten_reserving, left as left_reserving, owe as owe_reserving,
+    postpone as postpone_reserving,
+};
 pub use scalings::{Scaled, Scalings, load as load_scalings, save as save_scaling};
 pub use shares::{Share, load as load_shares, save as save_shares, shared_apps};
 pub use signs::{Sign, SignFilter, save_signs, signs, signs_known, space_sign, space_signs};
@@ -75,4 +80,9 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ),
     ("0009-live-migrations", "alter table displacements add column successor uuid"),
     ("0010-metering-under-way", "alter table metered add column next timestamptz"),
+    (
+        "0011-reserving",
+        "create table reserving (id uuid primary key, app uuid not null, org uuid not null, project uuid not null, at timestamptz not null);
+     create index reserving_at on reserving (at)",
+    ),
 ];

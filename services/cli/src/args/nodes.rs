@@ -48,6 +48,9 @@ pub enum Node {
     /// No new instances, and those that are there move away.
     Drain {
         name: String,
+        /// Show what would become of the instances, and what keeps them; nothing changes.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take it out of the platform: drained first, its certificates revoked; its agent stops everything and is refused when it comes back.
     Remove {
@@ -60,6 +63,9 @@ pub enum Node {
         timeout: u64,
         #[arg(long)]
         yes: bool,
+        /// Show what would become of the instances, and what keeps them; nothing changes.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Let a removed node attach again.
     Admit {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Context, confirm, files, segment};
-use crate::args::{Admin, AdminCommand, Events, Node};
+use crate::args::{Admin, AdminCommand, Events, Format, Node};
 use crate::failure::Failure;
 use crate::output::{find, print};
 use crate::sse;
@@ -59,15 +59,39 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
             let changes = NodeChanges { label, remove_label, taint, untaint, overcommit_cpu, overcommit_memory };
             return node_settings(cx, &name, file, changes).await;
         }
-        Node::Remove { name, force, timeout, yes } => return remove_node(cx, &name, force, timeout, yes).await,
+        Node::Drain { name, dry_run: true } | Node::Remove { name, dry_run: true, .. } => return show_drain(cx, &name).await,
+        Node::Remove { name, force, timeout, yes, dry_run: false } => return remove_node(cx, &name, force, timeout, yes).await,
         Node::Admit { name } => (name, "admit"),
         Node::Prepull { name, images, remove } => return prepull(cx, &name, images, remove).await,
         Node::Cordon { name } => (name, "cordon"),
         Node::Uncordon { name } => (name, "uncordon"),
-        Node::Drain { name } => (name, "drain"),
+        Node::Drain { name, dry_run: false } => (name, "drain"),
     };
     cx.client.post(&format!("/api/v1/nodes/{}/{verb}", segment(&name)), &[], &json!({})).await?;
     cx.note(&format!("{verb} of {name} accepted"));
+    Ok(())
+}
+
+/// What would become of the instances of a node. A platform that does not know this refuses: it has the address for draining only.
+async fn show_drain(cx: &mut Context, name: &str) -> Result<()> {
+    let seen: Value = cx.client.get(&format!("/api/v1/nodes/{}/drain", segment(name)), &[]).await?;
+    if cx.common.output != Format::Table {
+        return cx.one(&seen);
+    }
+    if seen["changed"] == false {
+        print(&format!("{name} is being drained already"))?;
+    }
+    let workloads = seen["workloads"].as_array().map_or(&[][..], Vec::as_slice);
+    if workloads.is_empty() {
+        return print("nothing stands there");
+    }
+    for one in workloads {
+        let text = |key: &str| one[key].as_str().unwrap_or_default();
+        let (all, leaving) = (one["instances"].as_u64().unwrap_or(0), one["leaving"].as_u64().unwrap_or(0));
+        let how_many = if all == leaving { all.to_string() } else { format!("{leaving} of {all} leave:") };
+        let fenced = if one["fenced"] == true { "; must never run twice, so `--force` is refused" } else { "" };
+        print(&format!("{}/{}/{} {} {}: {how_many} {}{fenced}", text("org"), text("project"), text("space"), text("app"), text("workload"), text("reason")))?;
+    }
     Ok(())
 }
 

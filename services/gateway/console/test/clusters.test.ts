@@ -71,6 +71,14 @@ describe('placement rules of a space', () => {
     expect(rulesOf({ ...rulesForm(rules), where: 'nodes' }, rules).cluster).toBeNull();
   });
 
+  it('have expressions, of which empty rows are left out', () => {
+    const rules = { expressions: [{ where: "node.zone == 'a'", score: '10' }, { score: 'node.cpu.free' }] };
+    expect(rulesOf(rulesForm(rules), rules).expressions).toEqual(rules.expressions);
+    expect(rulesOf({ ...rulesForm(rules), expressions: [{}, { where: ' true ', score: '' }] }, rules).expressions).toEqual([{ where: 'true' }]);
+    expect(rulesOf({ ...rulesForm(rules), expressions: [] }, rules).expressions).toEqual([]);
+    expect(rulesOf(rulesForm({ pack: 1 }), { pack: 1 }), 'a platform that knows none is not told of them').not.toHaveProperty('expressions');
+  });
+
   it('keep several clusters with their weights and what is other there', () => {
     const fleet = { policy: 'failover' as const, clusters: [{ cluster: 'east', weight: 3, overrides: { env: { A: '1' } } }, { cluster: 'west', weight: 1 }] };
     const rules = { cluster: null, clusters: fleet };

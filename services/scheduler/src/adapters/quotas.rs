@@ -12,6 +12,14 @@ use crate::domain::model::Demand;
 /// As billing refuses what fits only when others have given something back.
 pub const FULL: &str = "billing.quota_exceeded";
 
+/// With these words it says that it is the quota of a single person; that of a project or an organisation is everybody's.
+const OF_PERSON: &str = "the quota of user ";
+
+/// Is this the refusal of the quota of whoever asked, and not of all?
+pub fn is_of_person(problem: &Problem) -> bool {
+    problem.detail.starts_with(OF_PERSON)
+}
+
 /// As it refuses what can never fit.
 const TOO_SMALL: &str = "billing.quota_too_small";
 

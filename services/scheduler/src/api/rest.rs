@@ -92,7 +92,7 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(nodes::settings, nodes::configure))
         .routes(routes!(nodes::cordon))
         .routes(routes!(nodes::uncordon))
-        .routes(routes!(nodes::drain))
+        .routes(routes!(nodes::drain, nodes::preview_drain))
         .routes(routes!(nodes::remove))
         .routes(routes!(nodes::admit))
 }

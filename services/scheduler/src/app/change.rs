@@ -14,6 +14,7 @@ use super::deploy::{database, name_scope, node_count};
 use super::kept::{tying, using};
 use super::pool_turn::{self, Tie};
 use super::preview::{self, ChangePreview, Would};
+use super::reserving::Reserving;
 use super::{addresses, held, models, pools, ports};
 use crate::adapters::quotas;
 use crate::domain::app::{App, Command, Refusal};
@@ -102,19 +103,21 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     let (app, demand) = (prepared.app, prepared.demand);
     let (org, project) = (change.space.org().id, change.space.project.id);
     let (reserve_before, counts) = (reserves_before(&change.command), counts(&change.command));
+    let mut begun = None;
     if reserve_before {
-        quotas::reserve(&s.host, org, project, app, &change.subject, &demand).await?;
+        let under_way = Reserving::begin(s, &change.space, app).await?;
+        if let Err(problem) = quotas::reserve(&s.host, org, project, app, &change.subject, &demand).await {
+            under_way.refused(s, &problem).await;
+            return Err(problem);
+        }
+        begun = Some(under_way);
     }
-    // It stays that of whoever brought the revision, whoever changes what.
-    let current = store::revision(s.orm(), app, prepared.row.current).await.map_err(database)?;
-    let author = current.map(|r| r.actor).unwrap_or_default();
-    let options = prepared.options(&change);
-    let executed = if matches!(change.command, Command::Delete) {
-        delete(s, &change.space, &prepared.row, options.meta, change.expect).await?
-    } else {
-        let refused = refused(prepared.from_pools, change.expect);
-        tying::execute(s, app, change.command, options, &prepared.goes_back_to, refused).await?
-    };
+    let decided = decide(s, change, &prepared).await;
+    if let Some(begun) = begun {
+        // What was reserved for a change that was refused is given back.
+        if decided.is_ok() { begun.done(s).await } else { begun.doubtful(s).await }
+    }
+    let (author, executed) = decided?;
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
     if counts
@@ -124,6 +127,21 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
         tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet");
     }
     Ok((app, executed.version))
+}
+
+/// Makes the change: with whoever brought the revision at work. What it holds stays theirs, whoever changes what.
+async fn decide(s: &Scheduler, change: Change, prepared: &Prepared) -> Result<(String, Executed<App>), Problem> {
+    let app = prepared.app;
+    let current = store::revision(s.orm(), app, prepared.row.current).await.map_err(database)?;
+    let author = current.map(|r| r.actor).unwrap_or_default();
+    let options = prepared.options(&change);
+    let executed = if matches!(change.command, Command::Delete) {
+        delete(s, &change.space, &prepared.row, options.meta, change.expect).await?
+    } else {
+        let refused = refused(prepared.from_pools, change.expect);
+        tying::execute(s, app, change.command, options, &prepared.goes_back_to, refused).await?
+    };
+    Ok((author, executed))
 }
 
 /// What [`change`] would do: the same checks and the same decision, and nothing is written. With the version that the application has.

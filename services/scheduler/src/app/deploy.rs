@@ -9,12 +9,14 @@ use gantry_host::from_execute;
 use gantry_kernel::{AppId, Name, Problem, Role, Scope};
 use serde::Serialize;
 
+use super::change::scaled;
 use super::context::Scheduler;
 use super::documents::{self, Source};
 use super::fleet::{self, ProspectBody};
 use super::kept::{tying, using};
 use super::pool_turn::{self, Tie};
 use super::preview::{self, ChangePreview, Would};
+use super::reserving::Reserving;
 use super::space_rules::SpaceEngine;
 use super::{addresses, held, models, pools, ports, space_rules};
 use crate::adapters::{images, quotas};
@@ -127,13 +129,27 @@ pub async fn bring(
         demand = demand.plus(held::beside_next(s, row, &model, nodes).await?);
     }
     let (org, project) = (request.space.org().id, request.space.project.id);
-    let reserved = match request.dry_run {
-        true => quotas::check(&s.host, org, project, app, &request.subject, &demand).await,
-        false => quotas::reserve(&s.host, org, project, app, &request.subject, &demand).await,
+    // Whoever asks to wait does not overtake those who wait already.
+    let at_work = row.filter(|row| !row.stopped && row.queued.is_none()).zip(before);
+    let holds = at_work.map(|(row, before)| before.demand(&scaled(row), nodes)).unwrap_or_default();
+    let first = if request.queue && demand.exceeds(&holds) { store::queued(s.orm(), request.space.id).await.map_err(database)? } else { Vec::new() };
+    let first = first.iter().find(|one| one.app != app);
+    let mut begun = None;
+    let reserved = if request.dry_run || first.is_some() {
+        quotas::check(&s.host, org, project, app, &request.subject, &demand).await
+    } else {
+        begun = Some(Reserving::begin(s, &request.space, app).await?);
+        quotas::reserve(&s.host, org, project, app, &request.subject, &demand).await
     };
-    match reserved {
-        Err(problem) if request.queue && problem.code == quotas::FULL => deployed.queued = Some(problem.detail),
-        reserved => reserved?,
+    deployed.queued = first.map(store::Queued::says);
+    if let Err(problem) = reserved {
+        if !request.queue || problem.code != quotas::FULL {
+            if let Some(begun) = begun {
+                begun.refused(s, &problem).await;
+            }
+            return Err(problem);
+        }
+        deployed.queued = deployed.queued.or(Some(problem.detail));
     }
     if request.dry_run {
         deployed.preview = Some(foresee(s, request, app, row, (&model, from), deployed.queued.clone(), demand).await?);
@@ -141,14 +157,26 @@ pub async fn bring(
     }
     match append(s, request, app, (&model, from), deployed.queued.clone()).await {
         Ok((state, version)) => {
+            if let Some(begun) = begun {
+                begun.done(s).await;
+            }
             deployed.revision = state.current;
             deployed.version = version;
             Ok(deployed)
         }
         Err(problem) => {
-            // Nothing was accepted: give back what was reserved for it.
-            let old = before.map(|m| m.demand(&BTreeMap::new(), 1)).unwrap_or_default();
-            give_back(s, request, app, &old).await;
+            match begun {
+                // Billing had no room, so there is nothing to give back.
+                Some(begun) if deployed.queued.is_some() => begun.done(s).await,
+                Some(begun) => {
+                    if row.is_none() {
+                        give_back(s, request, app).await;
+                    }
+                    // What an application that exists holds by now, the reconciler knows better.
+                    begun.doubtful(s).await;
+                }
+                None => {}
+            }
             Err(problem)
         }
     }
@@ -301,10 +329,11 @@ pub async fn node_count(s: &Scheduler) -> Result<u32, Problem> {
     Ok(u32::try_from(nodes.iter().filter(|n| !n.lost && !n.cordoned).count()).unwrap_or(u32::MAX).max(1))
 }
 
-async fn give_back(s: &Scheduler, request: &Deploy, app: AppId, demand: &Demand) {
+/// Nothing of what was reserved for it came to be.
+async fn give_back(s: &Scheduler, request: &Deploy, app: AppId) {
     let space = &request.space;
-    if let Err(problem) = quotas::reserve(&s.host, space.org().id, space.project.id, app, &request.subject, demand).await {
-        tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back; the next change corrects it");
+    if let Err(problem) = quotas::reserve(&s.host, space.org().id, space.project.id, app, &request.subject, &Demand::default()).await {
+        tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet");
     }
 }
 

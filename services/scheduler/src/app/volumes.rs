@@ -76,6 +76,28 @@ impl VolumeVerb {
     }
 }
 
+/// What can be known to be refused before anybody is asked. `snapshots`: those the volume has.
+fn refused(volume: &str, snapshots: &[SnapshotBody], verb: &VolumeVerb) -> Option<Problem> {
+    let has = |name: &str| snapshots.iter().any(|one| one.name == name);
+    match verb {
+        VolumeVerb::Snapshot(name) | VolumeVerb::RollBack(name) if !is_snapshot_name(name) => {
+            Some(Problem::invalid("snapshot", "must be 1 to 99 letters, digits, `-`, `.` and `_`, and must not start with a dot or end with `.new`"))
+        }
+        VolumeVerb::Snapshot(name) if has(name) => Some(Problem::conflict(
+            "scheduler.volume_failed",
+            format!("there is a snapshot `{name}` of {volume} already: choose another name, or delete it first"),
+        )),
+        VolumeVerb::RollBack(name) | VolumeVerb::RemoveSnapshot(name) if !has(name) => Some(Problem::not_found("snapshot", name)),
+        VolumeVerb::Snapshot(_) | VolumeVerb::RollBack(_) | VolumeVerb::RemoveSnapshot(_) | VolumeVerb::Delete => None,
+    }
+}
+
+/// As nodes and clusters take it.
+fn is_snapshot_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    !name.is_empty() && name.len() < 100 && !name.starts_with('.') && !name.ends_with(".new") && name.bytes().all(fits)
+}
+
 /// All of the space, over all nodes that answer.
 ///
 /// # Errors
@@ -142,6 +164,31 @@ pub async fn find(s: &Scheduler, space: &SpaceRef, name: &str, node: Option<&str
             Err(Problem::new(Kind::Unavailable, "scheduler.node_away", detail).retry_after(Duration::from_secs(5)))
         }
     }
+}
+
+/// What somebody asks of a volume as it was found just now: what cannot be is refused with words before its node is asked.
+///
+/// # Errors
+/// As [`change`]; a name that is none, a snapshot that is not there, or is there already.
+pub async fn ask(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &VolumeBody, verb: VolumeVerb) -> Result<(), Problem> {
+    // What clusters have under other names they find themselves.
+    let known = if cluster_volumes::is_there(volume) { None } else { refused(&volume.name, &volume.snapshots, &verb) };
+    let Some(problem) = known else { return change(s, caller, space, volume, verb).await };
+    let (_, action, command) = verb.words();
+    record(s, caller, space, volume, action, &command.join(" "), Some(&problem)).await;
+    Err(problem)
+}
+
+/// Where a volume is to be made.
+///
+/// # Errors
+/// What is no name of a node, or a node that there is not.
+pub async fn require_place(s: &Scheduler, at: &VolumeBody) -> Result<(), Problem> {
+    if cluster_volumes::is_there(at) {
+        return Ok(());
+    }
+    let name = Name::parse(&at.node).map_err(|e| Problem::invalid("node", e.to_string()))?;
+    store::node(s.orm(), name.as_str()).await.map_err(database)?.map(drop).ok_or_else(|| Problem::not_found("node", name))
 }
 
 /// Does something to one volume, for somebody who may edit the space.
@@ -276,4 +323,27 @@ pub async fn record(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &V
         ..s.host.fact(caller.subject.clone(), action.to_owned(), format!("volume:{}", volume.name), if failed.is_some() { "failed" } else { "ok" })
     };
     s.host.audit(fact).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_kernel::Kind::{Conflict, Invalid, NotFound};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_done_to_a_volume_is_refused_with_the_right_status() {
+        let there = [SnapshotBody { name: "one".into(), at_unix: 0, used_bytes: 0 }];
+        let kind = |verb: VolumeVerb| refused("x.data", &there, &verb).map(|problem| problem.kind);
+        let named = |name: &str| name.to_owned();
+        for bad in ["", "../x", "a b", ".hidden", "half.new", &"x".repeat(100)] {
+            assert_eq!(kind(VolumeVerb::Snapshot(named(bad))), Some(Invalid), "{bad}");
+            assert_eq!(kind(VolumeVerb::RollBack(named(bad))), Some(Invalid), "{bad}");
+        }
+        assert_eq!(kind(VolumeVerb::Snapshot(named("one"))), Some(Conflict), "given twice");
+        assert_eq!(kind(VolumeVerb::Snapshot(named("two"))), None);
+        assert_eq!((kind(VolumeVerb::RollBack(named("one"))), kind(VolumeVerb::RollBack(named("two")))), (None, Some(NotFound)));
+        assert_eq!((kind(VolumeVerb::RemoveSnapshot(named("one"))), kind(VolumeVerb::RemoveSnapshot(named("two")))), (None, Some(NotFound)));
+        assert_eq!(kind(VolumeVerb::Delete), None);
+    }
 }

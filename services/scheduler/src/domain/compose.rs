@@ -162,6 +162,9 @@ fn networks(node: &Node, out: &mut BTreeMap<String, Network>, remarks: &Remarks)
         }
         let own = f.text("name");
         network.external = external(&f, name, &own);
+        if !own.is_empty() && network.external.is_none() {
+            f.remarks.note(&format!("{}.name", f.path), f.line, "has no effect here: the network is the application's own");
+        }
         f.note(&["labels", "attachable", "enable_ipv4"], "has no effect here");
         out.insert(name.to_owned(), network);
     }

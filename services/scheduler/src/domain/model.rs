@@ -76,6 +76,12 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// Of anything, more than `other`.
+    pub fn exceeds(&self, other: &Self) -> bool {
+        let totals = |d: &Self| [d.cpu_millis, d.memory_bytes, d.storage_bytes, d.containers.into()];
+        totals(self).into_iter().zip(totals(other)).any(|(own, other)| own > other)
+    }
+
     pub fn plus(self, other: Self) -> Self {
         let largest = Resources {
             cpu_millis: self.largest.cpu_millis.max(other.largest.cpu_millis),

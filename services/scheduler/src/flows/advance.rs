@@ -7,14 +7,13 @@ use std::time::Duration;
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
 use gantry_es_pg::{ExecuteError, Expect, Options};
-use gantry_kernel::{AppId, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
+use gantry_kernel::{AppId, Name, OffsetDateTime, OrgId, SpaceId};
 
 use super::place::{Steps, free_number};
 use super::reconcile::Reconciler;
 use super::rollout::{Exchange, Verdict, without_exchange};
 use super::together::{Ahead, Look, Planned};
 use super::world::World;
-use crate::adapters::quotas;
 use crate::app::change::scaled;
 use crate::app::{Scheduler, addresses, standing, view};
 use crate::domain::app::Command;
@@ -27,10 +26,6 @@ use crate::store::{self, Pending};
 
 /// Failures older than this no longer slow a workload down.
 const REMEMBERED: time::Duration = time::Duration::minutes(10);
-
-/// A queued application asks so often whether there is room in the quota.
-const QUEUE_PAUSE: time::Duration = time::Duration::seconds(2);
-const QUEUED: &str = "waits for room in the quota: ";
 
 /// One application while it is looked after.
 pub(super) struct Subject {
@@ -73,6 +68,9 @@ impl Reconciler {
         }
         let exchange = self.exchange(&subject, &goal, world).await?;
         self.know(app, subject.view.current).await?;
+        if subject.row.queued.is_none() {
+            self.passed.remove(&app);
+        }
         if let Some(reason) = subject.row.queued.clone().filter(|_| !goal.workloads.is_empty())
             && !self.admitted(&subject, &goal, exchange.as_ref(), reason, world).await?
         {
@@ -228,35 +226,6 @@ impl Reconciler {
     /// Who brought the revision at work: what it reserves counts against their own quota, too.
     pub(super) fn author(&self, subject: &Subject) -> String {
         self.known.get(&(subject.view.id, subject.view.current)).map(|k| k.author.clone()).unwrap_or_default()
-    }
-
-    /// Whether there is room in the quota by now. While there is none, what runs goes on, and nothing is placed.
-    async fn admitted(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, reason: String, world: &World) -> anyhow::Result<bool> {
-        let (app, now) = (subject.view.id, self.s.host.env.now());
-        let due = self.queued_until.get(&app).is_none_or(|until| now >= *until);
-        let mut reason = reason;
-        if due {
-            let demand = self.demand(exchange, subject, goal, world);
-            match quotas::reserve(&self.s.host, OrgId(subject.row.org), ProjectId(subject.row.project), app, &self.author(subject), &demand).await {
-                Ok(()) => {
-                    self.queued_until.remove(&app);
-                    let meta = Meta::system().tenant(OrgId(subject.row.org));
-                    let executed = self.s.apps.execute(app, Command::Admit { revision: subject.view.current }, Options::from(meta)).await?;
-                    self.settle(executed.position).await?;
-                    self.dirty.insert(app);
-                    // The next look begins with its new row.
-                    return Ok(false);
-                }
-                Err(problem) => reason = problem.detail,
-            }
-            self.queued_until.insert(app, now + QUEUE_PAUSE);
-        } else if let Some((pending, _)) = store::load_pending(self.s.orm(), app).await?.into_values().next() {
-            reason = pending.reason.trim_start_matches(QUEUED).to_owned();
-        }
-        let waits = |w: &Workload| Pending::because(w.replicas.max(1), format!("{QUEUED}{reason}"));
-        let pending: BTreeMap<String, Pending> = goal.workloads.iter().map(|(name, w)| (name.to_string(), waits(w))).collect();
-        store::save_pending(self.s.orm(), app, &pending, now).await?;
-        Ok(false)
     }
 
     /// What is wanted of one workload, and why nothing is placed now if that is so.

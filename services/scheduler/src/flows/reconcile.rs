@@ -16,6 +16,8 @@ use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use tokio::time::Instant;
 
 use super::push::Pushed;
+use super::queue::Passed;
+use super::reserved::Leftovers;
 use super::rows::Rows;
 use super::together::AT_ONCE;
 use super::world::{Formulas, Known};
@@ -35,6 +37,8 @@ const UNTOLD: Duration = Duration::from_millis(300);
 /// To tell all nodes takes this part of such a round at most, one in so many: each is told its whole state, also of the instances that it
 /// is told of a moment later.
 const TELLING: u32 = 5;
+/// They hear of it after this time in any case: it may have taken long because the database was slow once.
+const UNTOLD_MOST: Duration = Duration::from_secs(10);
 
 pub struct Reconciler {
     pub(super) s: Scheduler,
@@ -54,6 +58,7 @@ pub struct Reconciler {
     pub(super) leading: Duration,
     /// What was last reserved for each application.
     pub(super) reserved: BTreeMap<AppId, Demand>,
+    pub(super) leftovers: Leftovers,
     /// Applications that were not as wanted after the last round.
     pub(super) busy: BTreeSet<AppId>,
     /// The highest priority among each application's workloads, as of its last look.
@@ -68,6 +73,8 @@ pub struct Reconciler {
     pub(super) targets: BTreeMap<InstanceId, String>,
     /// Applications that wait for room in the quota: not asked again before.
     pub(super) queued_until: BTreeMap<AppId, OffsetDateTime>,
+    /// Those for whom others need not wait in the queue.
+    pub(super) passed: BTreeMap<AppId, Passed>,
     /// When workloads with a schedule are due next.
     pub(super) runs_at: BTreeMap<(AppId, Name), OffsetDateTime>,
     /// Bad answers in a row to the checks of releases, by the number of the last answer.
@@ -115,6 +122,7 @@ impl Reconciler {
                 since,
                 leading,
                 reserved: BTreeMap::new(),
+                leftovers: Leftovers::default(),
                 busy: BTreeSet::new(),
                 priorities: HashMap::new(),
                 known: HashMap::new(),
@@ -122,6 +130,7 @@ impl Reconciler {
                 nominated: BTreeMap::new(),
                 targets: BTreeMap::new(),
                 queued_until: BTreeMap::new(),
+                passed: BTreeMap::new(),
                 runs_at: BTreeMap::new(),
                 bad: BTreeMap::new(),
                 measured: BTreeSet::new(),
@@ -216,6 +225,7 @@ impl Reconciler {
         self.keep_clusters().await?;
         self.observe_clusters().await?;
         self.follow().await?;
+        self.settle_leftovers().await?;
         let mut todo = std::mem::take(&mut self.dirty);
         let news = std::mem::take(&mut self.news);
         self.busy = std::mem::take(&mut self.unsettled);
@@ -268,6 +278,7 @@ impl Reconciler {
         self.everywhere.remove(&app);
         self.priorities.remove(&app);
         self.queued_until.remove(&app);
+        self.passed.remove(&app);
         self.measured.remove(&app);
         self.steps_at.remove(&app);
         self.rested.remove(&app);
@@ -404,7 +415,7 @@ pub(super) fn subject(event: &InstanceEvent) -> (InstanceId, bool, AppId) {
 
 /// After how long nodes hear of what a round has done so far, when it took `telling` to tell them last.
 fn untold(telling: Duration) -> Duration {
-    UNTOLD.max(telling.saturating_mul(TELLING - 1))
+    telling.saturating_mul(TELLING - 1).clamp(UNTOLD, UNTOLD_MOST)
 }
 
 #[cfg(test)]
@@ -416,5 +427,6 @@ mod tests {
         assert_eq!(untold(Duration::from_millis(1)), UNTOLD);
         let long = Duration::from_secs(1);
         assert_eq!(untold(long), 4 * long);
+        assert_eq!(untold(60 * long), UNTOLD_MOST);
     }
 }

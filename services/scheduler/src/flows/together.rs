@@ -81,6 +81,7 @@ impl Reconciler {
     }
 
     fn looked(&mut self, app: AppId, looked: anyhow::Result<bool>) {
+        self.note_trouble(app, looked.is_err());
         match looked {
             Ok(true) => return,
             Ok(false) => {}

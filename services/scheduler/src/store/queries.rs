@@ -45,6 +45,30 @@ pub async fn apps_cared_for(db: &Db) -> Result<Vec<app::Model>, DbErr> {
     app::Model::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).all(db).await
 }
 
+/// An application whose newest revision waits for room in the quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    pub app: AppId,
+    pub name: String,
+    /// Who brought the revision: `user:<uuid>`.
+    pub author: String,
+}
+
+impl Queued {
+    /// To those who came later.
+    pub fn says(&self) -> String {
+        format!("`{}` of this space came first", self.name)
+    }
+}
+
+/// Those of a space that wait for room in the quota, the first first.
+pub async fn queued(db: &Db, space: SpaceId) -> Result<Vec<Queued>, DbErr> {
+    let sql = "select a.id, a.name, r.actor from apps a join revisions r on r.app = a.id and r.revision = a.current
+               where a.space = $1 and a.queued is not null and not a.deleted and not a.stopped order by r.at, a.id";
+    let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [space.0.into()])).await?;
+    rows.iter().map(|r| Ok(Queued { app: AppId(r.try_get("", "id")?), name: r.try_get("", "name")?, author: r.try_get("", "actor")? })).collect()
+}
+
 pub async fn revisions(db: &Db, app: AppId) -> Result<Vec<revision::Model>, DbErr> {
     revision::Entity::find().filter(revision::Column::App.eq(app.0)).order_by_desc(revision::Column::Revision).limit(200).all(db).await
 }

@@ -77,6 +77,7 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::POST, "/api/v1/nodes/n1/cordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/uncordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/drain".into(), None),
+        (Method::GET, "/api/v1/nodes/n1/drain".into(), None),
         (Method::DELETE, "/api/v1/nodes/n1".into(), None),
         (Method::POST, "/api/v1/nodes/n1/admit".into(), None),
     ]

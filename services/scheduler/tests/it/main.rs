@@ -32,6 +32,7 @@ mod place;
 mod placing;
 mod pools;
 mod prepull;
+mod quotas;
 mod releases;
 mod schemas;
 mod sessions;

@@ -144,7 +144,12 @@ async fn a_drained_node_is_emptied_without_a_gap_and_gets_no_new_instance() {
         agent.node.lock().unwrap().fewest = None;
     }
     let call = |path: &'static str| place.world.call(&place.host, Method::POST, path, Some(&token), None);
+    let tried = || place.world.call(&place.host, Method::GET, "/api/v1/nodes/n1/drain", Some(&token), None);
+    let (status, seen) = tried().await;
+    assert_eq!((status, &seen["changed"], &seen["workloads"][0]["app"]), (200, &json!(true), &json!("web")), "{seen:#}");
+    assert_eq!((&seen["workloads"][0]["leaving"], one.running().len()), (&seen["workloads"][0]["instances"], 1), "{seen:#}");
     assert_eq!(call("/api/v1/nodes/n1/drain").await.0, 204);
+    assert_eq!(tried().await.1["changed"], false);
     place.world.until("the node is empty", LONG, || async { one.running().is_empty() && two.running().len() == 2 }).await;
     assert_eq!((one.node.lock().unwrap().fewest, two.node.lock().unwrap().fewest), (Some(2), Some(2)));
     place.post(&format!("{}/web/scale", place.apps()), json!({"workload": "web", "replicas": 3})).await;

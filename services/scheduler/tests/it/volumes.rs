@@ -1,7 +1,7 @@
 //! Volumes of a space, asked of a node that answers as an agent does.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::place::{Place, web};
@@ -23,6 +23,16 @@ async fn volumes_are_listed_kept_copied_backed_up_and_restored() {
     assert_eq!(place.post(&format!("{volumes}/x.data/snapshots"), json!({"snapshot": "one"})).await.0, 204);
     let (status, copy) = place.post(&format!("{volumes}/x.data/copies"), json!({"app": "web", "volume": "data"})).await;
     assert_eq!((status, &copy["bytes"], &copy["node"]), (201, &json!(12), &json!("n1")), "{copy}");
+    let refused = async |verb: &str, body: Value| {
+        let (status, problem) = place.post(&format!("{volumes}/x.data/{verb}"), body).await;
+        assert!(problem["detail"].is_string(), "{problem}");
+        status
+    };
+    assert_eq!(refused("snapshots", json!({"snapshot": "../x"})).await, 400);
+    assert_eq!(refused("rollback", json!({"snapshot": "never made"})).await, 400);
+    assert_eq!(refused("rollback", json!({"snapshot": "never-made"})).await, 404);
+    assert_eq!(refused("copies", json!({"app": "web", "volume": "data", "node": "No Node"})).await, 400);
+    assert_eq!(refused("copies", json!({"app": "web", "volume": "data", "node": "n9"})).await, 404);
     let delete = async |path: String| place.world.call(&place.host, Method::DELETE, &path, Some(&place.token), None).await;
     let (status, problem) = delete(format!("{volumes}/x.data")).await;
     assert_eq!((status, &problem["detail"]), (409, &json!("web-1 uses it")), "{problem}");

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::placement::object;
 use crate::app::Scheduler;
+use crate::app::draining::{self, DrainPreview};
 use crate::app::node_settings;
 use crate::app::nodes::{self, NodeBody, NodeVerb};
 use crate::domain::placement::NodeSettings;
@@ -54,6 +55,14 @@ pub async fn uncordon(State(s): State<Scheduler>, caller: Caller, Path(node): Pa
 #[utoipa::path(post, path = "/api/v1/nodes/{node}/drain", tag = "nodes", params(("node" = String, Path)), responses((status = 204)))]
 pub async fn drain(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<StatusCode> {
     run(s, caller, node, NodeVerb::Drain).await
+}
+
+/// What would become of the instances if it was drained; nothing changes. At an address of its own, so that a platform that does not know it
+/// refuses instead of draining.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/drain", tag = "nodes", params(("node" = String, Path)), responses((status = 200, body = DrainPreview)))]
+pub async fn preview_drain(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<Json<DrainPreview>> {
+    s.host.auth.require(&caller, Role::Viewer, Scope::Platform)?;
+    Ok(Json(draining::preview(&s, &node).await?))
 }
 
 #[derive(Default, Deserialize, utoipa::IntoParams)]

@@ -107,7 +107,7 @@ impl Door {
         let space = self.editable()?;
         let volume = self.find(&space).await?;
         let (s, caller) = (self.s.clone(), self.caller);
-        whole(&self.s, async move { volumes::change(&s, &caller, &space, &volume, verb).await }).await?;
+        whole(&self.s, async move { volumes::ask(&s, &caller, &space, &volume, verb).await }).await?;
         Ok(StatusCode::NO_CONTENT)
     }
 }
@@ -169,7 +169,7 @@ pub async fn copy(door: Door, Json(body): Json<CopyBody>) -> ApiResult<(StatusCo
     let source = door.find(&space).await?;
     let Door { s, caller, .. } = door;
     let app = change::find(&s, &space, &body.app).await?;
-    if body.volume.is_empty() || body.volume.contains('/') {
+    if body.volume.is_empty() || body.volume.contains(|c: char| c == '/' || c.is_control()) {
         return Err(Problem::invalid("volume", "must be the volume's name in the application's document"));
     }
     let tail = body.number.map_or_else(String::new, |n| format!(".{n}"));
@@ -179,6 +179,7 @@ pub async fn copy(door: Door, Json(body): Json<CopyBody>) -> ApiResult<(StatusCo
     }
     let node = body.node.unwrap_or_else(|| source.node.clone());
     let target = VolumeBody { name, node, app: app.name, app_id: app.id.to_string(), snapshots: Vec::new(), ..source.clone() };
+    volumes::require_place(&s, &target).await?;
     let copied = CopiedBody { volume: target.name.clone(), node: target.node.clone(), bytes: 0 };
     let own = s.clone();
     let bytes = whole(&s, async move {
@@ -218,18 +219,22 @@ pub async fn restore(door: Door, Json(body): Json<RestoreBody>) -> ApiResult<Sta
     let volume = match (found, query.node) {
         (Ok(volume), _) => volume,
         // It went with its node, or was deleted.
-        (Err(problem), Some(node)) if problem.kind != gantry_kernel::Kind::Conflict => VolumeBody {
-            name: backup.volume.clone(),
-            node,
-            app: backup.app.clone(),
-            app_id: backup.app_id.clone(),
-            workload: backup.workload.clone(),
-            size_bytes: backup.size_bytes,
-            used_bytes: 0,
-            in_use: false,
-            orphaned: false,
-            snapshots: Vec::new(),
-        },
+        (Err(problem), Some(node)) if problem.kind != gantry_kernel::Kind::Conflict => {
+            let volume = VolumeBody {
+                name: backup.volume.clone(),
+                node,
+                app: backup.app.clone(),
+                app_id: backup.app_id.clone(),
+                workload: backup.workload.clone(),
+                size_bytes: backup.size_bytes,
+                used_bytes: 0,
+                in_use: false,
+                orphaned: false,
+                snapshots: Vec::new(),
+            };
+            volumes::require_place(&s, &volume).await?;
+            volume
+        }
         (Err(problem), _) => return Err(problem),
     };
     let own = s.clone();

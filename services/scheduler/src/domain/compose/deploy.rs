@@ -33,8 +33,7 @@ pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks)
                 _ => remarks.wrong(&at, entry.line, "must be vip or dnsrr"),
             },
             "labels" | "rollback_config" => remarks.note(&at, entry.line, "has no effect here"),
-            key if key.starts_with("x-") => {}
-            _ => remarks.unsupported(&at, entry.line, "is not supported"),
+            _ => fields::unknown(&at, entry, remarks),
         }
     }
     (order, headless)
@@ -48,7 +47,7 @@ fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks
             "limits" => limits,
             "reservations" => requests,
             _ => {
-                remarks.unsupported(&path, side.line, "is not supported");
+                fields::unknown(&path, side, remarks);
                 continue;
             }
         };
@@ -60,7 +59,7 @@ fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks
                 "pids" => target.pids = fields::count(&at, &entry.node, 1 << 22, remarks),
                 "devices" => super::workload::gpus(&at, &entry.node, extended, remarks),
                 "generic_resources" => generic(&at, &entry.node, extended, remarks),
-                _ => remarks.unsupported(&at, entry.line, "is not supported"),
+                _ => fields::unknown(&at, entry, remarks),
             }
         }
     }
@@ -92,7 +91,7 @@ fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -
             }
             "delay" => workload.update.delay_seconds = fields::millis(&at, &entry.node, remarks) / 1000,
             "max_failure_ratio" => remarks.note(&at, entry.line, "has no effect: the next step waits until the new instances are in rotation"),
-            _ => remarks.unsupported(&at, entry.line, "is not supported"),
+            _ => fields::unknown(&at, entry, remarks),
         }
     }
     // 0 means all at once.
@@ -113,7 +112,7 @@ fn restart(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) 
             },
             "max_attempts" => workload.restart_attempts = Some(fields::count(&at, &entry.node, u32::MAX, remarks)),
             "delay" | "window" => remarks.note(&at, entry.line, "the platform waits longer after each failure"),
-            _ => remarks.unsupported(&at, entry.line, "is not supported"),
+            _ => fields::unknown(&at, entry, remarks),
         }
     }
 }
@@ -141,7 +140,7 @@ fn placement(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks
                     }
                 }
             }
-            _ => remarks.unsupported(&at, entry.line, "is not supported"),
+            _ => fields::unknown(&at, entry, remarks),
         }
     }
 }

@@ -24,6 +24,13 @@ pub fn entries<'n>(path: &str, node: &'n Node, remarks: &Remarks) -> &'n [Entry]
     }
 }
 
+/// A key that means nothing here. `x-` begins those that the specification leaves to whoever writes the document.
+pub fn unknown(path: &str, entry: &Entry, remarks: &Remarks) {
+    if !entry.key.starts_with("x-") {
+        remarks.unsupported(path, entry.line, "is not supported");
+    }
+}
+
 /// The items of a list; nothing at all is an empty one.
 pub fn items<'n>(path: &str, node: &'n Node, remarks: &Remarks) -> &'n [Node] {
     match &node.value {

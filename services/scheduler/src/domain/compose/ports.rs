@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::fields;
 use crate::domain::document::Remarks;
 use crate::domain::model::Protocol;
 use crate::domain::yaml::Node;
@@ -110,7 +111,7 @@ fn long(path: &str, node: &Node, remarks: &Remarks) -> Option<Port> {
             "name" => port.name = text,
             "mode" => remarks.note(&at, entry.line, "every port is balanced by the node"),
             "host_ip" => port.local = bound(&at, entry.line, &text, remarks),
-            _ => remarks.unsupported(&at, entry.line, "is not supported"),
+            _ => fields::unknown(&at, entry, remarks),
         }
     }
     if port.target == 0 {

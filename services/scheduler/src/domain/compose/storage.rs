@@ -133,8 +133,7 @@ fn content(section: &str, entry: &Entry, document: &Document<'_>, remarks: &Rema
                 told = true;
             }
             "external" | "name" | "labels" => {}
-            key if key.starts_with("x-") => {}
-            _ => remarks.unsupported(&at, option.line, "is not supported"),
+            _ => fields::unknown(&at, option, remarks),
         }
     }
     if found.is_none() && !told {
@@ -312,7 +311,7 @@ fn long_mount(path: &str, item: &Node, remarks: &Remarks) -> Option<Mount> {
             "read_only" => mount.read_only = fields::boolean(&at, &entry.node, remarks),
             "tmpfs" | "volume" | "bind" => options(&at, entry, &mut mount, remarks),
             "consistency" => {}
-            _ => remarks.unsupported(&at, entry.line, "is not supported"),
+            _ => fields::unknown(&at, entry, remarks),
         }
     }
     Some(mount)
@@ -328,7 +327,7 @@ fn options(path: &str, entry: &Entry, mount: &mut Mount, remarks: &Remarks) {
             ("volume", "nocopy") => remarks.note(&at, option.line, "a new volume is empty in any case"),
             ("bind", "propagation") => mount.propagation = fields::text(&at, &option.node, remarks),
             ("bind", "create_host_path" | "selinux") => remarks.note(&at, option.line, "has no effect here"),
-            _ => remarks.unsupported(&at, option.line, "is not supported"),
+            _ => fields::unknown(&at, option, remarks),
         }
     }
 }
@@ -362,7 +361,7 @@ pub fn files(path: &str, section: &'static str, node: &Node, shared: &Shared, wo
                 },
                 "uid" => file.uid = id(remarks),
                 "gid" => file.gid = id(remarks),
-                _ => remarks.unsupported(&at, entry.line, "is not supported"),
+                _ => fields::unknown(&at, entry, remarks),
             }
         }
         if let Some(external) = shared.external.get(&(section, source.clone())) {

@@ -1,3 +1,5 @@
+mod valid;
+
 use proptest::prelude::*;
 
 use super::*;

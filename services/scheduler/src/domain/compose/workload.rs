@@ -108,6 +108,7 @@ impl Reader<'_> {
             self.entry(&at, entry, &mut workload, &mut beside);
         }
         self.emptied(&path, &mut workload, &beside);
+        container::period(&path, &entry.node, &mut workload, remarks);
         if let Some(image) = self.document.images.get(key) {
             workload.image.clone_from(image);
         }
@@ -236,11 +237,15 @@ impl Reader<'_> {
         for (n, item) in fields::items(path, node, self.remarks).iter().enumerate() {
             let at = format!("{path}[{n}]");
             for entry in item.entries().unwrap_or_default().iter().filter(|e| !matches!(e.key.as_str(), "path" | "required" | "format")) {
-                self.remarks.unsupported(&format!("{at}.{}", entry.key), entry.line, "is not supported");
+                fields::unknown(&format!("{at}.{}", entry.key), entry, self.remarks);
             }
             let file = item.get("path").and_then(Node::scalar).or_else(|| item.scalar()).unwrap_or_default();
             let optional = item.get("required").and_then(Node::boolean) == Some(false);
-            let raw = item.get("format").and_then(Node::scalar).as_deref() == Some("raw");
+            let format = item.get("format").and_then(Node::scalar).unwrap_or_default();
+            let raw = format == "raw";
+            if !raw && !format.is_empty() {
+                self.remarks.unsupported(&format!("{at}.format"), item.line, format!("`{format}` is not known: the one format with a name is `raw`"));
+            }
             let known = super::load::inside(&file).is_some_and(|p| self.document.files.contains_key(&p));
             if optional && !known {
                 if let Some(inside) = super::load::inside(&file) {
@@ -269,8 +274,8 @@ impl Reader<'_> {
         for text in fields::texts(at, node, self.remarks) {
             let (ports, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
             match ports::range(ports) {
-                Ok(range) if protocol == "udp" => beside.exposed_udp.extend(range),
-                Ok(range) if protocol == "tcp" => workload.ports.extend(range),
+                Ok(range) if protocol.eq_ignore_ascii_case("udp") => beside.exposed_udp.extend(range),
+                Ok(range) if protocol.eq_ignore_ascii_case("tcp") => workload.ports.extend(range),
                 Ok(_) => self.remarks.unsupported(at, node.line, format!("`{protocol}` is not balanced")),
                 Err(refused) => refused.tell(at, node.line, self.remarks),
             }

@@ -37,7 +37,7 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
     let standard = Route { rewrite, ..Route::new("", "/") };
     for key in ["defaultBackend", "backend"] {
         if let Some(at) = spec.take(key) {
-            backend(&at, standard.clone(), model);
+            backend(&at, Route { tls_secret: tls_of_others.clone(), ..standard.clone() }, model);
         }
     }
     for at in spec.list("rules") {
@@ -56,7 +56,7 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
             } else {
                 PathKind::Prefix
             };
-            let tls_secret = tls.get(&host).unwrap_or(&tls_of_others).clone();
+            let tls_secret = secret_for(&tls, &host).unwrap_or(&tls_of_others).clone();
             let route = Route { host: host.clone(), path, path_kind, tls_secret, ..standard.clone() };
             match p.take("backend") {
                 Some(at) => backend(&at, route, model),
@@ -64,6 +64,12 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
             }
         }
     }
+}
+
+/// That of the host itself, or of all names in its domain.
+fn secret_for<'a>(tls: &'a BTreeMap<String, String>, host: &str) -> Option<&'a String> {
+    let of_all = || tls.get(&format!("*.{}", host.split_once('.')?.1));
+    tls.get(host).or_else(of_all)
 }
 
 fn backend(at: &At<'_>, route: Route, model: &mut Model) {

@@ -48,7 +48,11 @@ pub fn config(object: &Object<'_>, model: &mut Model) {
             encoded(&at, key, &mut config);
         }
     }
-    config.entries.extend(f.map("stringData"));
+    // It counts more than `data`, whatever that has under the same key.
+    for (key, text) in f.map("stringData") {
+        config.binary.remove(&key);
+        config.entries.insert(key, text);
+    }
     note_annotations(object);
     let name = config_name(&object.name, secret);
     object.remarks.place(format!("configs.{name}"), &object.path, object.line);

@@ -441,6 +441,27 @@ fn annotations_have_lines_and_secrets_of_all_hosts_are_kept() {
 }
 
 #[test]
+fn a_certificate_of_a_whole_domain_serves_its_hosts_and_that_of_all_the_backend_for_the_rest() {
+    let text = format!(
+        "{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: web}}\nspec:\n  tls: [{{hosts: ['*.example.org'], secretName: wild}}, {{hosts: [b.example.org], secretName: own}}, {{secretName: rest}}]\n  defaultBackend: {{service: {{name: web, port: {{number: 80}}}}}}\n  rules:\n  - {{host: a.example.org, http: {{paths: [{{path: /, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}\n  - {{host: b.example.org, http: {{paths: [{{path: /, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}\n  - {{host: a.b.example.org, http: {{paths: [{{path: /, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}\n",
+        deployment("", "")
+    );
+    let read = reading(&text);
+    let found: Vec<_> = read.model.services[0].routes.iter().map(|r| (r.host.as_str(), r.tls_secret.as_str())).collect();
+    // A wildcard stands for one label.
+    assert_eq!(found, [("", "rest"), ("a.example.org", "wild"), ("b.example.org", "own"), ("a.b.example.org", "rest")]);
+}
+
+#[test]
+fn what_a_secret_says_as_text_counts_more_than_its_data() {
+    let text =
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\ndata: {{a: /wD/, b: Yg==}}\nstringData: {{a: text}}\n---\n{}", deployment("", ""));
+    let config = &reading(&text).model.configs["key.secret"];
+    assert_eq!((config.entries.get("a").map(String::as_str), config.entries.get("b").map(String::as_str)), (Some("text"), Some("b")));
+    assert!(config.binary.is_empty());
+}
+
+#[test]
 fn older_autoscalers_have_the_same_targets() {
     let text = format!(
         "{}---\napiVersion: autoscaling/v2beta1\nkind: HorizontalPodAutoscaler\nmetadata: {{name: web}}\nspec:\n  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}\n  maxReplicas: 4\n  metrics: [{{type: Resource, resource: {{name: cpu, targetAverageUtilization: 60}}}}, {{type: Pods, pods: {{metricName: rate, targetAverageValue: 1k}}}}]\n",

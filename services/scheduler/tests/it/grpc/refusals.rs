@@ -99,6 +99,7 @@ fn table() -> Vec<Line> {
         ("Nodes.CordonNode", json!({ "node": "n1" }), Refused),
         ("Nodes.UncordonNode", json!({ "node": "n1" }), Refused),
         ("Nodes.DrainNode", json!({ "node": "n1" }), Refused),
+        ("Nodes.PreviewDrain", json!({ "node": "n1" }), Refused),
         ("Configs.SetConfig", with(&config, json!({ "content": { "secret": true, "entries": { "content": "x" } } })), Refused),
         ("Configs.ListConfigs", space.clone(), Refused),
         ("Configs.GetConfig", config.clone(), Refused),

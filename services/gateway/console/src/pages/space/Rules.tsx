@@ -13,6 +13,7 @@ import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { to } from '../../place';
 import { lines, partOf, partText } from '../nodes/settings';
+import { Expressions, expressionsOf, type Expression } from './Expressions';
 import { Where } from './Where';
 import { whereForm, whereOf, type WhereForm } from './fleet';
 
@@ -25,6 +26,7 @@ type RulesForm = { [weight in (typeof WEIGHTS)[number]]?: number | null } & {
   deadline_ms?: number | null;
   wait: boolean;
   prepull: boolean;
+  expressions?: Expression[];
 } & WhereForm;
 
 export function formOf(rules: SpaceRules): RulesForm {
@@ -42,10 +44,13 @@ export function formOf(rules: SpaceRules): RulesForm {
 }
 
 /** What the form does not show stays as it was. */
-export function rulesOf({ url, deadline_ms, wait, required, preferred, where, cluster, policy, members, ...rest }: RulesForm, was: SpaceRules): SpaceRules {
+export function rulesOf({ url, deadline_ms, wait, required, preferred, where, cluster, policy, members, expressions, ...rest }: RulesForm, was: SpaceRules): SpaceRules {
   const weights = Object.fromEntries(WEIGHTS.map((weight) => [weight, rest[weight] ?? null]));
   const external = url ? { url, ...(deadline_ms ? { deadline_ms } : {}), required: wait } : null;
-  return { ...was, ...weights, ...whereOf({ where, cluster, policy, members }, was), most_priority: rest.most_priority ?? null, tolerated: rest.tolerated, required: lines(required).map(partOf), preferred: lines(preferred).map(partOf), external, prepull: rest.prepull };
+  const rows = expressionsOf(expressions);
+  // A platform that knows none is not told of them unless somebody writes one.
+  const formulas = rows.length > 0 || 'expressions' in was ? { expressions: rows } : {};
+  return { ...was, ...formulas, ...weights, ...whereOf({ where, cluster, policy, members }, was), most_priority: rest.most_priority ?? null, tolerated: rest.tolerated, required: lines(required).map(partOf), preferred: lines(preferred).map(partOf), external, prepull: rest.prepull };
 }
 
 export default function Rules() {
@@ -75,6 +80,10 @@ export default function Rules() {
                 <TextField name="preferred" label={t('rules.preferred')} help={t('rules.preferredHelp')} rows={3} />
                 <TextsField name="tolerated" label={t('rules.tolerated')} help={t('parts.enterEach')} />
                 <NumberField name="most_priority" label={t('rules.mostPriority')} />
+              </Card>
+              <Card title={t('rules.expressions')}>
+                <Alert type="info" showIcon title={t('rules.expressionsHelp')} />
+                <Expressions />
               </Card>
               <Card title={t('rules.weights')}>
                 <div className="grid-narrow">

@@ -35,7 +35,8 @@ impl Reader<'_> {
                 Some(micros) => w.limits.cpu_millis = u32::try_from(micros.max(0) / 100).unwrap_or(0),
                 None => remarks.wrong(at, line, "must be a number of microseconds"),
             },
-            "cpu_period" if value.integer() == Some(100_000) => {}
+            // Told with the quota, of which it is the other half.
+            "cpu_period" => {}
             "cpu_shares" => w.tuning.cpu_shares = fields::count(at, value, 1 << 20, remarks).into(),
             "cpuset" => w.tuning.cpuset = fields::text(at, value, remarks),
             "mem_swappiness" => w.tuning.swappiness = Some(fields::count(at, value, 100, remarks)),
@@ -290,6 +291,25 @@ impl Reader<'_> {
                 self.links.borrow_mut().entry(name).or_default().insert(alias.to_owned());
             }
         }
+    }
+}
+
+/// A quota is that of a period: of 100 ms, if none is named.
+pub(super) fn period(path: &str, service: &Node, w: &mut Workload, remarks: &Remarks) {
+    let Some(period) = service.entries().unwrap_or_default().iter().find(|e| e.key == "cpu_period" && e.node.value != Value::Null) else { return };
+    let at = format!("{path}.cpu_period");
+    // As the kernel takes it.
+    let Some(micros) = period.node.integer().and_then(|n| u64::try_from(n).ok()).filter(|n| (1_000..=1_000_000).contains(n)) else {
+        return remarks.wrong(&at, period.line, "must be a number of microseconds from 1000 to 1000000");
+    };
+    let quota = service.get("cpu_quota").and_then(Node::integer).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+    match quota {
+        // Not if `cpus` or `deploy` has said something else.
+        Some(quota) if u64::from(w.limits.cpu_millis) == quota / 100 => {
+            w.limits.cpu_millis = u32::try_from(quota.saturating_mul(1000) / micros).unwrap_or(u32::MAX);
+        }
+        Some(_) => {}
+        None => remarks.note(&at, period.line, "has no effect without `cpu_quota`"),
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn health(path: &str, node: &Node, workload: &mut Workload, remarks: 
                 let _ = fields::millis(&at, &entry.node, remarks);
             }
             "disable" => none |= fields::boolean(&at, &entry.node, remarks),
-            _ => remarks.unsupported(&at, entry.line, "is not supported"),
+            _ => fields::unknown(&at, entry, remarks),
         }
     }
     if none || command.is_empty() {

@@ -86,7 +86,11 @@ pub fn routes(model: &Model) -> Vec<Value> {
             };
             let mut spec = Fields::default();
             spec.put("rules", simple.iter().map(rule).collect::<Vec<_>>());
-            let tls = simple.iter().filter(|r| !r.tls_secret.is_empty()).map(|r| json!({ "hosts": [r.host], "secretName": r.tls_secret }));
+            let tls = simple.iter().filter(|r| !r.tls_secret.is_empty()).map(|r| match r.host.as_str() {
+                // That of all hosts; an empty name is none to a cluster.
+                "" => json!({ "secretName": r.tls_secret }),
+                host => json!({ "hosts": [host], "secretName": r.tls_secret }),
+            });
             spec.put("tls", tls.collect::<Vec<_>>());
             out.push(object("networking.k8s.io/v1", "Ingress", &format!("{}-{n}", service.name), vec![("spec", spec.into())]));
         }
