@@ -16,6 +16,8 @@ mod finding;
 mod flow;
 mod inside;
 mod kept;
+mod logs;
+mod metrics;
 mod money;
 mod operate;
 mod orgs;
@@ -76,6 +78,9 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
     match command {
         Command::Login => {
             login::login(&mut cx.client).await?;
+            if cx.client.has_given_token() {
+                cx.note("GANTRY_TOKEN is set and comes before this sign-in: unset it to work as who has just signed in");
+            }
             places::whoami(&mut cx).await
         }
         Command::Logout => login::logout(&mut cx.client).await,
@@ -162,7 +167,12 @@ impl Context {
     }
 
     fn list(&self, items: &[Value], columns: &[output::Column]) -> Result<()> {
-        output::list(self.common.output, items, columns)
+        output::list(self.common.output, items, columns)?;
+        if let Some(shown) = self.client.cut() {
+            // Also for programs: what is not there must not be taken for what does not exist.
+            eprintln!("only {shown} are shown, there are more: --help tells how to narrow them down, or --limit");
+        }
+        Ok(())
     }
 
     fn one(&self, item: &Value) -> Result<()> {
