@@ -45,7 +45,7 @@ async fn id_of(cx: &mut Context, app: &str, instance: &str) -> Result<String> {
     }
     let all = cx.client.list(&format!("{app}/instances"), &[], 10_000).await?;
     let found = all.iter().find(|i| i["id"] == instance || i["name"] == instance).and_then(|i| i["id"].as_str());
-    let missing = || Failure::Usage(format!("there is no instance {instance}; `gantry app instances` lists them")).into();
+    let missing = || anyhow::Error::from(Failure::Usage(format!("there is no instance {instance}; `gantry app instances` lists them")));
     found.map(str::to_owned).ok_or_else(missing)
 }
 

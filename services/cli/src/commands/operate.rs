@@ -78,7 +78,7 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
 
 async fn find_node(cx: &mut Context, name: &str) -> Result<Value> {
     let all = cx.client.list("/api/v1/nodes", &[], 10_000).await?;
-    let missing = || Failure::Usage(format!("there is no node {name}; `gantry node list` shows those there are")).into();
+    let missing = || anyhow::Error::from(Failure::Usage(format!("there is no node {name}; `gantry node list` shows those there are")));
     all.into_iter().find(|n| n["name"] == name).ok_or_else(missing)
 }
 
