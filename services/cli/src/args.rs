@@ -35,7 +35,7 @@ pub use flow::{Cache, Endpoint, Replication, Rule, Scanner, Target, Webhook};
 pub use images::Image;
 pub use kept::Kept;
 pub use logs::{Charts, Logs};
-pub use money::Quota;
+pub use money::{PricePlan, Quota};
 pub use nodes::Node;
 pub use operate::{Admin, AdminCommand, Audit, AuditCommand, Events};
 pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
@@ -256,6 +256,9 @@ pub enum Command {
         /// RFC 3339; now if not given.
         #[arg(long)]
         to: Option<String>,
+        /// Only of the project of --at.
+        #[arg(long)]
+        project: bool,
     },
     /// Bills of an organisation; the open month if none is named.
     Invoice {
@@ -264,13 +267,22 @@ pub enum Command {
         /// All months.
         #[arg(long, conflicts_with = "period")]
         list: bool,
+        /// Withdraw the issued bill of this month; it is then issued anew with the prices of today (platform operators).
+        #[arg(long, value_name = "REASON", requires = "period")]
+        void: Option<String>,
+        /// Do not ask.
+        #[arg(long, requires = "void")]
+        yes: bool,
     },
     /// Directories and foreign providers that people sign in by.
     #[command(subcommand)]
     Upstream(Upstream),
-    /// Limits of an organisation or project.
+    /// Limits of an organisation, project or person.
     #[command(subcommand)]
     Quota(Quota),
+    /// What things cost.
+    #[command(subcommand)]
+    PricePlan(PricePlan),
     /// OAuth clients: applications that sign people in here, and programs with credentials of their own.
     #[command(subcommand)]
     Client(ClientCommand),

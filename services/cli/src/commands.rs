@@ -25,6 +25,7 @@ mod people;
 mod places;
 mod pools;
 mod preview;
+mod prices;
 mod progress;
 mod registry;
 mod remains;
@@ -118,10 +119,12 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Repo(command) => delivery::repo(&mut cx, command).await,
         Command::Pipeline(command) => delivery::pipeline(&mut cx, command).await,
         Command::Catalog(command) => catalog::run(&mut cx, command).await,
-        Command::Usage { from, to } => money::usage(&mut cx, from, to).await,
-        Command::Invoice { period, list } => money::invoice(&mut cx, period, list).await,
+        Command::Usage { from, to, project } => money::usage(&mut cx, from, to, project).await,
+        Command::Invoice { period: Some(period), void: Some(reason), yes, .. } => money::void(&mut cx, &period, &reason, yes).await,
+        Command::Invoice { period, list, .. } => money::invoice(&mut cx, period, list).await,
         Command::Upstream(command) => upstream::run(&mut cx, command).await,
         Command::Quota(command) => money::quota(&mut cx, command).await,
+        Command::PricePlan(command) => prices::run(&mut cx, command).await,
         Command::Client(command) => clients::run(&mut cx, command).await,
         Command::Mails => operate::mails(&mut cx).await,
         Command::Key(command) => clients::keys(&mut cx, command).await,

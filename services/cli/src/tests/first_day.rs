@@ -1,7 +1,7 @@
 //! What somebody meets on the first day: names where ids are kept, lists that are longer than what is shown, files that runs have left.
 
 use serde_json::json;
-use wiremock::matchers::{method, path, query_param};
+use wiremock::matchers::{body_json, header, method, path, query_param};
 use wiremock::{Mock, ResponseTemplate};
 
 use super::World;
@@ -87,6 +87,20 @@ async fn a_volume_of_several_nodes_is_copied_from_the_one_that_is_named() {
     let world = World::signed_in(3600).await;
     let copies = Mock::given(method("POST")).and(path("/api/v1/orgs/acme/projects/shop/spaces/test/volumes/a.data/copies")).and(query_param("node", "n1"));
     let wanted = json!({ "app": "web", "volume": "data", "number": null, "node": "n2" });
-    world.answers(copies.and(wiremock::matchers::body_json(wanted)), answer(&json!({ "volume": "b.data", "node": "n2", "bytes": 1 }))).await;
+    world.answers(copies.and(body_json(wanted)), answer(&json!({ "volume": "b.data", "node": "n2", "bytes": 1 }))).await;
     world.run("volume copy a.data web data --from-node n1 --node n2 --at acme/shop/test").await.expect("copied");
+}
+
+#[tokio::test]
+async fn a_price_is_changed_on_the_plan_that_was_seen() {
+    let world = World::signed_in(3600).await;
+    let seen = json!({ "name": "default", "currency": "EUR", "prices": { "requests": "0.01" }, "version": 4 });
+    let plans = Mock::given(method("GET")).and(path("/api/v1/price-plans"));
+    plans.respond_with(answer(&json!({ "items": [&seen], "next": null }))).expect(2).mount(&world.platform).await;
+    let wanted = json!({ "name": "default", "currency": "EUR", "prices": { "requests": "0.01", "cpu_core_hours": "0.030" } });
+    let put = Mock::given(method("PUT")).and(path("/api/v1/price-plans")).and(header("if-match", "\"4\"")).and(body_json(wanted));
+    world.answers(put, answer(&seen)).await;
+    world.run("price-plan set default --price cpu_core_hours=0.030").await.expect("published");
+    let error = world.run("price-plan set gold --price cpu_core_hours=1").await.expect_err("no currency");
+    assert!(render(&error).contains("--currency"), "{}", render(&error));
 }

@@ -1,6 +1,7 @@
 //! Everything that the services offer over REST can be typed, with every parameter: the commands are run against a platform that says yes
 //! to all, and what they asked for is held against the API's document.
 
+mod billing;
 mod delivery;
 mod monitoring;
 mod registry;
