@@ -10,6 +10,7 @@ mod document;
 mod flow;
 mod images;
 mod kept;
+mod logs;
 mod money;
 mod nodes;
 mod operate;
@@ -33,7 +34,8 @@ pub use document::{More, OptionalSource, Source};
 pub use flow::{Cache, Endpoint, Replication, Rule, Scanner, Target, Webhook};
 pub use images::Image;
 pub use kept::Kept;
-pub use money::Quota;
+pub use logs::{Charts, Logs};
+pub use money::{PricePlan, Quota};
 pub use nodes::Node;
 pub use operate::{Admin, AdminCommand, Audit, AuditCommand, Events};
 pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
@@ -171,6 +173,7 @@ pub enum Command {
     },
     /// Show how the platform differs from documents; changes nothing, fails if it does.
     Diff {
+        /// A file of documents, `-` for standard input; may be repeated.
         #[arg(short, long = "file", value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
         /// Show as well what --prune would remove.
@@ -179,6 +182,7 @@ pub enum Command {
     },
     /// Write the documents of what is there: of the organisation of --at, or of the platform. Without secrets.
     Export {
+        /// At the platform instead of the place of --at.
         #[arg(long)]
         platform: bool,
     },
@@ -204,6 +208,7 @@ pub enum Command {
         /// Ask about somebody else: a user name, team:NAME or robot:NAME.
         #[arg(long = "as", value_name = "SUBJECT")]
         subject: Option<String>,
+        /// At the platform instead of the place of --at.
         #[arg(long)]
         platform: bool,
     },
@@ -251,6 +256,9 @@ pub enum Command {
         /// RFC 3339; now if not given.
         #[arg(long)]
         to: Option<String>,
+        /// Only of the project of --at.
+        #[arg(long)]
+        project: bool,
     },
     /// Bills of an organisation; the open month if none is named.
     Invoice {
@@ -259,13 +267,22 @@ pub enum Command {
         /// All months.
         #[arg(long, conflicts_with = "period")]
         list: bool,
+        /// Withdraw the issued bill of this month; it is then issued anew with the prices of today (platform operators).
+        #[arg(long, value_name = "REASON", requires = "period")]
+        void: Option<String>,
+        /// Do not ask.
+        #[arg(long, requires = "void")]
+        yes: bool,
     },
     /// Directories and foreign providers that people sign in by.
     #[command(subcommand)]
     Upstream(Upstream),
-    /// Limits of an organisation or project.
+    /// Limits of an organisation, project or person.
     #[command(subcommand)]
     Quota(Quota),
+    /// What things cost.
+    #[command(subcommand)]
+    PricePlan(PricePlan),
     /// OAuth clients: applications that sign people in here, and programs with credentials of their own.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -300,6 +317,7 @@ pub enum Command {
 
 #[derive(Subcommand)]
 pub enum Places {
+    /// Make one. The address says where: org, org/project or org/project/space.
     Create {
         place: Place,
         /// What people see instead of the name.
@@ -308,9 +326,9 @@ pub enum Places {
     },
     /// Those you may see; inside --at for projects and spaces.
     List,
-    Show {
-        place: Place,
-    },
+    /// One of them, with what is set.
+    Show { place: Place },
+    /// Delete one with everything in it, for ever.
     Delete {
         place: Place,
         /// Do not ask.

@@ -38,6 +38,8 @@ pub struct Client {
     pub session: Session,
     /// GANTRY_TOKEN: used as it is, never refreshed.
     given_token: Option<String>,
+    /// How many entries the last list was cut to, if there are more.
+    cut: Option<usize>,
     env: Env,
 }
 
@@ -56,7 +58,7 @@ impl Client {
         let ca = common.ca.clone().or_else(|| session.ca.clone());
         let http = http_client(ca.as_ref(), None)?;
         (session.url, session.ca) = (Some(url.clone()), ca);
-        Ok(Self { http, upgrading: None, url, store, session, given_token: given_token(), env: Env::system() })
+        Ok(Self { http, upgrading: None, url, store, session, given_token: given_token(), cut: None, env: Env::system() })
     }
 
     pub fn http(&self) -> &reqwest::Client {
@@ -65,6 +67,16 @@ impl Client {
 
     pub fn env(&self) -> &Env {
         &self.env
+    }
+
+    /// Whether GANTRY_TOKEN is used, whoever is signed in.
+    pub fn has_given_token(&self) -> bool {
+        self.given_token.is_some()
+    }
+
+    /// How many entries the last [`Self::list`] has, if there are more than it was asked for.
+    pub fn cut(&self) -> Option<usize> {
+        self.cut
     }
 
     /// # Errors
@@ -90,6 +102,7 @@ impl Client {
     /// # Errors
     /// A refusal, or no connection.
     pub async fn list(&mut self, path: &str, query: &[(&str, String)], limit: usize) -> Result<Vec<Value>> {
+        self.cut = None;
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -97,10 +110,12 @@ impl Client {
             query.extend(cursor.take().map(|c| ("cursor", c)));
             let page: Page = self.get(path, &query).await?;
             items.extend(page.items);
+            let more = page.next.is_some() || items.len() > limit;
             match page.next {
                 Some(next) if items.len() < limit => cursor = Some(next),
                 _ => {
                     items.truncate(limit);
+                    self.cut = more.then_some(limit);
                     return Ok(items);
                 }
             }
@@ -194,7 +209,7 @@ impl Client {
         let token = self.token().await?;
         let request = self.http.post(format!("{}{path}", self.url)).query(query).bearer_auth(token).header(header::CONTENT_TYPE, kind).body(body);
         let answer = request.send().await.map_err(|source| Failure::Unreachable { url: self.url.clone(), source })?;
-        if answer.status().is_success() { read(answer).await } else { Err(refusal(answer).await.into()) }
+        if answer.status().is_success() { read(answer).await } else { Err(self.refused(answer).await.into()) }
     }
 
     /// # Errors
@@ -244,7 +259,7 @@ impl Client {
         let request = request.header("sec-websocket-version", "13").header("sec-websocket-key", key).header("sec-websocket-protocol", "v5.channel.k8s.io");
         let answer = request.send().await.map_err(|source| Failure::Unreachable { url: self.url.clone(), source })?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refusal(answer).await.into());
+            return Err(self.refused(answer).await.into());
         }
         let upgraded = answer.upgrade().await.map_err(|source| Failure::Unreachable { url: self.url.clone(), source })?;
         Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await)
@@ -278,7 +293,17 @@ impl Client {
         if answer.status().is_success() {
             return Ok(answer);
         }
-        Err(refusal(answer).await.into())
+        Err(self.refused(answer).await.into())
+    }
+
+    async fn refused(&self, answer: Response) -> Failure {
+        match refusal(answer).await {
+            Failure::Refused(mut problem) => {
+                problem.given_token = self.given_token.is_some();
+                Failure::Refused(problem)
+            }
+            other => other,
+        }
     }
 
     /// A token that is good for a while.

@@ -16,6 +16,8 @@ mod finding;
 mod flow;
 mod inside;
 mod kept;
+mod logs;
+mod metrics;
 mod money;
 mod operate;
 mod orgs;
@@ -23,6 +25,7 @@ mod people;
 mod places;
 mod pools;
 mod preview;
+mod prices;
 mod progress;
 mod registry;
 mod remains;
@@ -76,6 +79,9 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
     match command {
         Command::Login => {
             login::login(&mut cx.client).await?;
+            if cx.client.has_given_token() {
+                cx.note("GANTRY_TOKEN is set and comes before this sign-in: unset it to work as who has just signed in");
+            }
             places::whoami(&mut cx).await
         }
         Command::Logout => login::logout(&mut cx.client).await,
@@ -113,10 +119,12 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Repo(command) => delivery::repo(&mut cx, command).await,
         Command::Pipeline(command) => delivery::pipeline(&mut cx, command).await,
         Command::Catalog(command) => catalog::run(&mut cx, command).await,
-        Command::Usage { from, to } => money::usage(&mut cx, from, to).await,
-        Command::Invoice { period, list } => money::invoice(&mut cx, period, list).await,
+        Command::Usage { from, to, project } => money::usage(&mut cx, from, to, project).await,
+        Command::Invoice { period: Some(period), void: Some(reason), yes, .. } => money::void(&mut cx, &period, &reason, yes).await,
+        Command::Invoice { period, list, .. } => money::invoice(&mut cx, period, list).await,
         Command::Upstream(command) => upstream::run(&mut cx, command).await,
         Command::Quota(command) => money::quota(&mut cx, command).await,
+        Command::PricePlan(command) => prices::run(&mut cx, command).await,
         Command::Client(command) => clients::run(&mut cx, command).await,
         Command::Mails => operate::mails(&mut cx).await,
         Command::Key(command) => clients::keys(&mut cx, command).await,
@@ -162,7 +170,12 @@ impl Context {
     }
 
     fn list(&self, items: &[Value], columns: &[output::Column]) -> Result<()> {
-        output::list(self.common.output, items, columns)
+        output::list(self.common.output, items, columns)?;
+        if let Some(shown) = self.client.cut() {
+            // Also for programs: what is not there must not be taken for what does not exist.
+            eprintln!("only {shown} are shown, there are more: --help tells how to narrow them down, or --limit");
+        }
+        Ok(())
     }
 
     fn one(&self, item: &Value) -> Result<()> {

@@ -20,6 +20,9 @@ pub struct Problem {
     pub trace_id: Option<String>,
     #[serde(skip)]
     pub retry_after: Option<String>,
+    /// It was asked with GANTRY_TOKEN, which comes before a sign-in.
+    #[serde(skip)]
+    pub given_token: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -96,11 +99,18 @@ fn chain(error: &reqwest::Error) -> String {
 fn advice(problem: &Problem) -> Option<String> {
     let fixed = match problem.status {
         400 => "correct the field and try again; `gantry <command> --help` shows what is allowed",
+        401 if problem.given_token => {
+            "the token in GANTRY_TOKEN does not count (any more): give another (`gantry token create`), or unset it and `gantry login`"
+        }
         401 => "gantry login",
         403 => "ask an administrator of the place for the right named above",
         404 => "check the name and --at; the `list` command shows what you may see",
         409 => "look at the present state (`show`, `why`) and bring it into one that allows this",
         412 => "somebody was faster: look at it again, then repeat",
+        422 if problem.code == "scheduler.no_address_left" => "`gantry pool list` shows the pools; name another, or ask the operator for more addresses",
+        422 if problem.code.starts_with("registry.") => {
+            "`gantry registry usage` shows limit and use; delete images (`gantry registry retention simulate`), or ask for more (`gantry registry quota`)"
+        }
         422 => "`gantry quota get` shows limit and use; free something, or ask for more (`gantry quota set`)",
         429 | 503 => return Some(format!("try again in {} s", problem.retry_after.as_deref().unwrap_or("a few"))),
         500..=599 => "tell the operator the trace above; nothing is wrong with what you typed",
@@ -119,6 +129,20 @@ mod tests {
         let problem: Problem = serde_json::from_str(body).expect("a problem");
         let text = render(&Failure::Refused(Box::new(problem)).into());
         assert!(text.contains("limit 2, used 1, asked 2") && text.contains("gantry quota get"), "{text}");
+    }
+
+    #[test]
+    fn what_to_do_fits_what_is_full_and_who_was_asking() {
+        let text = |status, code: &str, given_token| {
+            let problem = Problem { status, code: code.to_owned(), detail: "no".to_owned(), given_token, ..Problem::default() };
+            render(&Failure::Refused(Box::new(problem)).into())
+        };
+        assert!(text(422, "registry.quota_exceeded", false).contains("gantry registry usage"));
+        assert!(text(422, "scheduler.no_address_left", false).contains("gantry pool list"));
+        assert!(text(422, "billing.quota_too_small", false).contains("gantry quota get"));
+        // Signing in changes nothing while the variable is set.
+        assert!(text(401, "request.unauthenticated", true).contains("GANTRY_TOKEN"));
+        assert!(text(401, "request.unauthenticated", false).ends_with("what to do: gantry login"));
     }
 
     #[test]

@@ -37,6 +37,21 @@ pub fn one(format: Format, item: &Value) -> Result<()> {
     }
 }
 
+/// One of a stream of things for programs: a line of JSON, or a document of YAML that begins with `---`.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn entry(format: Format, value: &Value) -> Result<()> {
+    print(&entry_text(format, value)?)
+}
+
+fn entry_text(format: Format, value: &Value) -> Result<String> {
+    match format {
+        Format::Yaml => Ok(format!("---\n{}", serde_saphyr::to_string(value)?.trim_end())),
+        _ => Ok(value.to_string()),
+    }
+}
+
 fn document(format: Format, value: &Value) -> Result<()> {
     match format {
         Format::Yaml => print(serde_saphyr::to_string(value)?.trim_end()),
@@ -92,6 +107,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_comes_one_after_another_is_lines_of_json_or_documents_of_yaml() {
+        let value = json!({ "kind": "app.created", "at": 1 });
+        let json = entry_text(Format::Json, &value).unwrap();
+        assert_eq!((json.lines().count(), serde_json::from_str::<Value>(&json).unwrap()), (1, value.clone()));
+        let yaml = entry_text(Format::Yaml, &value).unwrap();
+        let body = yaml.strip_prefix("---\n").expect("a document of its own");
+        assert_eq!(serde_saphyr::from_str::<Value>(body).unwrap(), value);
+    }
 
     #[test]
     fn a_table_shows_the_first_path_that_is_there() {

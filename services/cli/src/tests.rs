@@ -1,6 +1,8 @@
 //! Commands against a pretended platform: what is sent, what is shown, what is remembered.
 
+mod first_day;
 mod reach;
+mod said;
 
 use clap::{CommandFactory, Parser};
 use serde_json::json;

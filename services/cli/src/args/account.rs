@@ -13,9 +13,7 @@ pub enum Account {
     /// Where you are signed in.
     Sessions,
     /// End one session with the tokens that came from it.
-    EndSession {
-        id: String,
-    },
+    EndSession { id: String },
     /// End all sessions but this one.
     EndOtherSessions,
     /// Second factors.
@@ -26,9 +24,8 @@ pub enum Account {
         #[arg(long)]
         label: Option<String>,
     },
-    RemoveFactor {
-        id: String,
-    },
+    /// Take a second factor away.
+    RemoveFactor { id: String },
     /// Certificates that sign you in.
     Certificates,
     /// Bind the certificate that this command shows at the platform's door for certificates.
@@ -47,23 +44,17 @@ pub enum Account {
         by_name: bool,
     },
     /// It signs you in no longer.
-    RemoveCertificate {
-        id: String,
-    },
+    RemoveCertificate { id: String },
     /// Ten new recovery codes; the ones before are void.
     RecoveryCodes,
     /// Applications that hold tokens of yours.
     Applications,
     /// End every token that an application holds of yours.
-    Disconnect {
-        client: String,
-    },
+    Disconnect { client: String },
     /// What you allowed applications of others.
     Consents,
     /// Take a consent back; the application's tokens end with it.
-    WithdrawConsent {
-        client: String,
-    },
+    WithdrawConsent { client: String },
     /// Accounts elsewhere that sign you in here.
     Links,
     /// Link an account of a directory, proven by its password.
@@ -74,22 +65,22 @@ pub enum Account {
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
-    Unlink {
-        id: String,
-    },
+    /// That account signs you in here no longer.
+    Unlink { id: String },
     /// Let somebody (support staff) act for you for a while; all they do carries both names.
     AllowImpersonation {
         user: String,
+        /// For how long.
         #[arg(long)]
         minutes: Option<u32>,
     },
-    WithdrawImpersonation {
-        user: String,
-    },
+    /// Take back what `allow-impersonation` gave.
+    WithdrawImpersonation { user: String },
     /// Everything that is kept of you, without secrets, as JSON.
     Export,
     /// Erase your account for ever.
     Delete {
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
@@ -97,8 +88,10 @@ pub enum Account {
 
 #[derive(Args)]
 pub struct ProfileChange {
+    /// What people see instead of the name.
     #[arg(long)]
     pub display_name: Option<String>,
+    /// Where mails go.
     #[arg(long)]
     pub email: Option<String>,
     /// File with the new password.
@@ -112,8 +105,10 @@ pub struct ProfileChange {
 #[derive(Args)]
 pub struct Registration {
     pub username: String,
+    /// Where mails go.
     #[arg(long)]
     pub email: String,
+    /// What people see instead of the name.
     #[arg(long)]
     pub display_name: Option<String>,
     /// File with the password; asked for if not given.

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{OptionalSource, Source};
+use super::{Charts, Logs, OptionalSource, Source};
 
 /// Which instance; the first that runs if nothing is said.
 #[derive(clap::Args)]
@@ -10,6 +10,7 @@ pub struct InstanceTarget {
     /// Id or name, as `instances` shows them.
     #[arg(long)]
     pub instance: Option<String>,
+    /// Of this workload; the first instance of any that runs if not given.
     #[arg(long)]
     pub workload: Option<String>,
     /// One of its further containers, as `app instances -o json` lists them; its main one if not given.
@@ -56,6 +57,7 @@ pub enum App {
     Convert {
         #[command(flatten)]
         source: Source,
+        /// The form to turn it into.
         #[arg(long, value_parser = ["compose", "kubernetes", "gantry"])]
         to: String,
     },
@@ -73,6 +75,7 @@ pub enum App {
     /// An application as a document.
     Export {
         name: String,
+        /// The form to write it in.
         #[arg(long, value_parser = ["compose", "kubernetes", "gantry"], default_value = "gantry")]
         format: String,
         /// The one at work if not given.
@@ -82,37 +85,16 @@ pub enum App {
         #[arg(long)]
         secrets: bool,
     },
+    /// Those of the space, with state and addresses.
     List,
-    Show {
-        name: String,
-    },
+    /// One of them: state, workloads, addresses.
+    Show { name: String },
     /// Its containers: where, since when, in which state.
-    Instances {
-        name: String,
-    },
+    Instances { name: String },
     /// Signs of an intrusion in its instances: programs that are not of the image, rights that were not given, connections that were refused.
-    Signs {
-        name: String,
-    },
-    Logs {
-        name: String,
-        /// Go on as lines come.
-        #[arg(short, long)]
-        follow: bool,
-        /// RFC 3339, or how far back: 90s, 10m, 2h.
-        #[arg(long)]
-        since: Option<String>,
-        #[arg(long)]
-        instance: Option<String>,
-        /// Of the start before the present one: why it crashed.
-        #[arg(long, conflicts_with_all = ["follow", "container"])]
-        previous: bool,
-        /// Of one container: `main`, or a further one by its name. Of all if not given.
-        #[arg(short = 'c', long)]
-        container: Option<String>,
-        #[arg(long, default_value_t = 200)]
-        limit: u32,
-    },
+    Signs { name: String },
+    /// What its instances print.
+    Logs(Logs),
     /// Run a command in an instance. Its exit code becomes that of this program.
     Exec {
         name: String,
@@ -143,6 +125,7 @@ pub enum App {
         target: InstanceTarget,
         #[arg(required = true)]
         ports: Vec<String>,
+        /// Where to listen here.
         #[arg(long, default_value = "127.0.0.1")]
         address: std::net::IpAddr,
     },
@@ -179,6 +162,7 @@ pub enum App {
         #[command(flatten)]
         target: InstanceTarget,
     },
+    /// Set how many instances of a workload run.
     Scale {
         name: String,
         /// WORKLOAD=COUNT, or COUNT when the application has one workload.
@@ -186,16 +170,19 @@ pub enum App {
         #[command(flatten)]
         dry: DryRun,
     },
+    /// Start all instances anew, one after another.
     Restart {
         name: String,
         #[command(flatten)]
         dry: DryRun,
     },
+    /// Stop all instances; everything else stays.
     Stop {
         name: String,
         #[command(flatten)]
         dry: DryRun,
     },
+    /// Start a stopped one again.
     Start {
         name: String,
         #[command(flatten)]
@@ -205,12 +192,18 @@ pub enum App {
     #[command(subcommand)]
     Scaling(Scaling),
     /// What the instances used lately, and what they should therefore reserve.
-    Sizing {
-        name: String,
-    },
+    Sizing { name: String },
     /// The release that is under way: where it is, and how it goes on.
     #[command(subcommand)]
     Release(Release),
+    /// What its instances use: processor, memory, disk, network.
+    Metrics {
+        name: String,
+        #[command(flatten)]
+        charts: Charts,
+    },
+    /// Its revisions, the newest first: who made each, when and why.
+    Revisions { name: String },
     /// Go back to an earlier revision; without one, list them.
     Rollback {
         name: String,
@@ -220,11 +213,10 @@ pub enum App {
         dry_run: bool,
     },
     /// Why it is as it is: what waits for what, what would have to change, why each instance is where it is, failures.
-    Why {
-        name: String,
-    },
+    Why { name: String },
     /// What counts for where all workloads of the space run; with --set, from a YAML or JSON file.
     Placement {
+        /// The file to set them from; without it they are shown.
         #[arg(long, value_name = "FILE")]
         set: Option<std::path::PathBuf>,
         /// Only if nobody has set them since they had this version; it is told when they are shown.
@@ -237,6 +229,7 @@ pub enum App {
     /// Delete an application, after a look at what goes with it.
     Delete {
         name: String,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]

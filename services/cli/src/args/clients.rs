@@ -8,12 +8,12 @@ use clap::{Args, Subcommand};
 pub enum ClientCommand {
     /// Those of an organisation; without --org all (platform operators).
     List {
+        /// Only those of this organisation.
         #[arg(long)]
         org: Option<String>,
     },
-    Show {
-        id: String,
-    },
+    /// One of them, without its secrets.
+    Show { id: String },
     /// Register one. Its secret is shown once.
     Create {
         /// Made if not given.
@@ -30,6 +30,7 @@ pub enum ClientCommand {
         #[command(flatten)]
         settings: ClientSettings,
     },
+    /// Delete one: it signs nobody in any more, and its tokens end.
     Delete {
         id: String,
         /// Do not ask.
@@ -43,22 +44,24 @@ pub enum ClientCommand {
         #[arg(long)]
         days: Option<u32>,
     },
-    RemoveSecret {
-        id: String,
-        secret: String,
-    },
+    /// A secret counts no longer: SECRET is an id that `show` tells.
+    RemoveSecret { id: String, secret: String },
     /// Tokens with which clients may still register themselves.
     RegistrationTokens {
+        /// Of this organisation; the platform's if not given.
         #[arg(long)]
         org: Option<String>,
     },
+    /// No client registers itself with it any more.
     DeleteRegistrationToken {
         id: String,
+        /// Of this organisation; the platform's if not given.
         #[arg(long)]
         org: Option<String>,
     },
     /// A token with which a client registers itself (RFC 7591).
     RegistrationToken {
+        /// Of this organisation; the platform's if not given.
         #[arg(long)]
         org: Option<String>,
         /// How many clients.
@@ -103,6 +106,7 @@ pub struct ClientSettings {
 
 #[derive(Subcommand)]
 pub enum KeyCommand {
+    /// Those there are, and since when and until when each signs.
     List,
     /// A new key now instead of when the schedule says.
     Rotate {

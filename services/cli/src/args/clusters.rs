@@ -24,14 +24,12 @@ pub enum Cluster {
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,
     },
+    /// Those you may see, and how they are.
     List,
-    Show {
-        name: String,
-    },
+    /// One of them: version, what it can do, what was found.
+    Show { name: String },
     /// Connect, and say what was found or what is in the way.
-    Test {
-        name: String,
-    },
+    Test { name: String },
     /// Another credential or address.
     Access {
         name: String,
@@ -41,12 +39,14 @@ pub enum Cluster {
     /// Show the settings; with --set, replace them from a YAML or JSON file.
     Settings {
         name: String,
+        /// The file to set them from; without it they are shown.
         #[arg(long, value_name = "FILE")]
         set: Option<PathBuf>,
     },
     /// Forget it and its credential. Nothing on the cluster is touched.
     Remove {
         name: String,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
@@ -81,6 +81,7 @@ pub struct ClusterAccess {
     /// The authority to trust (PEM).
     #[arg(long, value_name = "FILE", requires = "server")]
     pub ca: Option<PathBuf>,
+    /// File with the token to sign in with.
     #[arg(long, value_name = "FILE", requires = "server")]
     pub token_file: Option<PathBuf>,
     /// The cluster that the platform itself runs on.

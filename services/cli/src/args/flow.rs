@@ -10,6 +10,7 @@ pub struct Endpoint {
     /// https://registry.example
     #[arg(value_name = "ADDRESS")]
     pub address: String,
+    /// Who signs in there; nobody if not given.
     #[arg(long, default_value = "")]
     pub username: String,
     /// File with the password; `-` reads it from the standard input. Left out, the one before stays.
@@ -61,6 +62,7 @@ pub enum Cache {
 
 #[derive(Subcommand)]
 pub enum Scanner {
+    /// Those there are, and how they are.
     List,
     /// Give the project's images to a scanner that speaks Harbor's pluggable scanner API.
     Set {
@@ -84,41 +86,35 @@ pub enum Scanner {
         disabled: bool,
     },
     /// Ask a scanner what it is and can.
-    Test {
-        name: String,
-    },
+    Test { name: String },
     /// Stop giving images to a scanner.
-    Remove {
-        name: String,
-    },
+    Remove { name: String },
 }
 
 #[derive(Subcommand)]
 pub enum Target {
     /// The registries that images are replicated with.
     List,
+    /// Make a target, or set it as a whole.
     Set {
         name: String,
         #[command(flatten)]
         endpoint: Endpoint,
     },
     /// Ask the target whether it answers and takes the credentials.
-    Test {
-        name: String,
-    },
-    Remove {
-        name: String,
-    },
+    Test { name: String },
+    /// Forget a target; what is there stays.
+    Remove { name: String },
 }
 
 #[derive(Subcommand)]
 pub enum Replication {
+    /// The rules, and how they went last.
     List,
     /// Say what is replicated, where to, and when.
     Set(Box<Rule>),
-    Remove {
-        name: String,
-    },
+    /// Replicate by this rule no longer; what was copied stays.
+    Remove { name: String },
     /// Replicate now and wait for the end.
     Run {
         name: String,
@@ -130,21 +126,13 @@ pub enum Replication {
         no_wait: bool,
     },
     /// The last runs.
-    Runs {
-        name: String,
-    },
+    Runs { name: String },
     /// One run.
-    Show {
-        run: String,
-    },
+    Show { run: String },
     /// What a run did, tag by tag.
-    Report {
-        run: String,
-    },
+    Report { run: String },
     /// End a run after the tag it is at.
-    Cancel {
-        run: String,
-    },
+    Cancel { run: String },
 }
 
 #[derive(Args)]
@@ -153,11 +141,13 @@ pub struct Rule {
     /// To the target, or from it.
     #[arg(value_parser = ["push", "pull"])]
     pub direction: String,
+    /// The registry at the other end, as `gantry registry target list` names it.
     #[arg(long)]
     pub target: String,
     /// Pattern of repositories at the source.
     #[arg(long, default_value = "*")]
     pub repositories: String,
+    /// Pattern of tags.
     #[arg(long, default_value = "*")]
     pub tags: String,
     /// Only images with this label: name=value, or name; may be repeated.
@@ -187,6 +177,7 @@ pub struct Rule {
     /// At most so much in a second: bytes, with KiB, MiB or GiB.
     #[arg(long)]
     pub bandwidth: Option<String>,
+    /// Keep the settings, but do nothing.
     #[arg(long)]
     pub disabled: bool,
 }
@@ -204,8 +195,10 @@ pub enum Webhook {
         /// pushed, attached, pulled, deleted, scanned, quota, replication; may be repeated; all but pulled if not given.
         #[arg(long = "on", value_parser = ["pushed", "attached", "pulled", "deleted", "scanned", "quota", "replication"])]
         happenings: Vec<String>,
+        /// Pattern of repositories.
         #[arg(long, default_value = "*")]
         repositories: String,
+        /// Pattern of tags.
         #[arg(long, default_value = "*")]
         tags: String,
         /// File with the authority that signed the receiver's certificate, in PEM.
@@ -214,15 +207,15 @@ pub enum Webhook {
         /// It may be at a private address; needs a platform administrator.
         #[arg(long)]
         allow_private: bool,
+        /// Keep the settings, but do nothing.
         #[arg(long)]
         disabled: bool,
         /// File with the secret to sign with, whsec_...; `-` reads it from the standard input. Left out, one is made, or the one before stays.
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
     },
-    Remove {
-        name: String,
-    },
+    /// Tell that receiver nothing any more.
+    Remove { name: String },
     /// Sign with a new secret, and with the one before, too.
     Rotate {
         name: String,
@@ -234,30 +227,24 @@ pub enum Webhook {
         secret_file: Option<PathBuf>,
     },
     /// Send an event that says nothing, and show what came of it.
-    Test {
-        name: String,
-    },
+    Test { name: String },
     /// Send again to a receiver that was paused.
-    Resume {
-        name: String,
-    },
+    Resume { name: String },
     /// What was told.
     Log {
         name: String,
+        /// Only those.
         #[arg(long, value_parser = ["waiting", "delivered", "dead"])]
         state: Option<String>,
     },
     /// One delivery with its body and its last tries.
-    Show {
-        delivery: String,
-    },
+    Show { delivery: String },
     /// Send one event once more.
-    Resend {
-        delivery: String,
-    },
+    Resend { delivery: String },
     /// Tell once more what was given up, or with --all everything that still is in the log.
     Replay {
         name: String,
+        /// Everything that still is in the log.
         #[arg(long)]
         all: bool,
         /// What happened since then; RFC 3339.

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub enum Image {
+    /// All tags of the project, with what scanning found.
     List,
     /// The tags of a repository, by name.
     Tags {
@@ -21,10 +22,7 @@ pub enum Image {
         limit: usize,
     },
     /// The layers of an image with the steps that made them, and how much of it only it has.
-    Layers {
-        repository: String,
-        digest: String,
-    },
+    Layers { repository: String, digest: String },
     /// What the scanner found in an image.
     Scan {
         repository: String,
@@ -34,19 +32,14 @@ pub enum Image {
         format: Option<String>,
     },
     /// Have an image scanned again, by the project's scanners outside, too.
-    Rescan {
-        repository: String,
-        digest: String,
-    },
+    Rescan { repository: String, digest: String },
     /// What the scanners outside were asked about an image, and how it went.
-    Scanners {
-        repository: String,
-        digest: String,
-    },
+    Scanners { repository: String, digest: String },
     /// The bill of materials of an image.
     Sbom {
         repository: String,
         digest: String,
+        /// The form to print it in.
         #[arg(long, value_parser = ["cyclonedx", "cyclonedx-1.5", "spdx"], default_value = "cyclonedx")]
         format: String,
         /// The one that this scanner outside made, as it made it.
@@ -54,10 +47,7 @@ pub enum Image {
         scanner: Option<String>,
     },
     /// Who signed an image, how it was built, and whether the project's policies hand it out.
-    Signatures {
-        repository: String,
-        digest: String,
-    },
+    Signatures { repository: String, digest: String },
     /// Find images in all projects you may see: by name, platform, label, package, finding or digest. Everything given must hold.
     Search {
         /// Part of a repository's name, name:start-of-tag, or the start of a digest.
@@ -74,6 +64,7 @@ pub enum Image {
         /// The advisory's id or an alias, such as CVE-2026-1.
         #[arg(long)]
         finding: Option<String>,
+        /// Only these.
         #[arg(long, value_parser = ["image", "index", "artifact"])]
         kind: Option<String>,
         /// At most so many.
@@ -111,10 +102,7 @@ pub enum Image {
         reference: String,
     },
     /// Which images are built on this one, in all projects you may see.
-    Derived {
-        repository: String,
-        digest: String,
-    },
+    Derived { repository: String, digest: String },
     /// Remove a tag; or an image, by its digest, with every tag that points at it.
     Delete {
         /// `web`, or with what is to go: `web:v1`, `web@sha256:...`.

@@ -6,9 +6,8 @@ use clap::Subcommand;
 pub enum Kept {
     /// With versions, and who uses them; contents are not shown.
     List,
-    Show {
-        name: String,
-    },
+    /// One of them, without its contents.
+    Show { name: String },
     /// Make it, or its next version. One content comes from --file, --value or standard input; several from --file KEY=PATH and --literal.
     Set {
         name: String,
@@ -33,6 +32,7 @@ pub enum Kept {
         /// Refuse every further version. Only when it is made.
         #[arg(long)]
         immutable: bool,
+        /// Goes into the audit trail.
         #[arg(long)]
         reason: Option<String>,
         /// Refuse unless this is its newest version; 0: unless it is not there yet.
@@ -46,13 +46,12 @@ pub enum Kept {
         rollout: bool,
     },
     /// Its versions, newest first.
-    Versions {
-        name: String,
-    },
+    Versions { name: String },
     /// Bring the content of an earlier version back, as a new version.
     Rollback {
         name: String,
         version: u32,
+        /// Goes into the audit trail.
         #[arg(long)]
         reason: Option<String>,
         /// Then make a new revision of the applications that need one to have it.
@@ -62,14 +61,17 @@ pub enum Kept {
     /// Make a new revision of the applications that have it as variables; of all that need it if none is named.
     Rollout {
         name: String,
+        /// Only of this application; may be repeated.
         #[arg(long, value_name = "APP")]
         app: Vec<String>,
+        /// Goes into the audit trail.
         #[arg(long)]
         reason: Option<String>,
     },
     /// With all versions, for ever. Refused while an application uses it.
     Delete {
         name: String,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },

@@ -16,10 +16,13 @@ pub enum Events {
 
 #[derive(Args)]
 pub struct Audit {
+    /// Who: the name of a person, user:ID, robot:ID, service:NAME or system.
     #[arg(long)]
     pub actor: Option<String>,
+    /// What: a kind such as app.revised, or the beginning of several with a star: app.*
     #[arg(long)]
     pub kind: Option<String>,
+    /// On what: app:ID and the like, as -o json shows it.
     #[arg(long)]
     pub object: Option<String>,
     /// ok, denied or failed.
@@ -31,9 +34,13 @@ pub struct Audit {
     /// RFC 3339.
     #[arg(long)]
     pub to: Option<String>,
+    /// Only of this organisation.
+    #[arg(long)]
+    pub org: Option<String>,
     /// Words to look for.
     #[arg(short)]
     pub q: Option<String>,
+    /// At most so many.
     #[arg(long, default_value_t = 50)]
     pub limit: u32,
     /// Write everything that fits, without --limit, to a file: CSV, or JSON lines if its name ends with .jsonl.

@@ -14,6 +14,7 @@ pub enum Org {
     /// Change what people see, or hand the organisation over.
     Set {
         place: Place,
+        /// What people see instead of the name.
         #[arg(long)]
         display_name: Option<String>,
         /// User name of the new owner.
@@ -30,9 +31,8 @@ pub enum Org {
 
 #[derive(Subcommand)]
 pub enum CertificateAuthority {
-    List {
-        place: Place,
-    },
+    /// Those the organisation trusts, and how their lists of revoked certificates stand.
+    List { place: Place },
     /// Trust an authority: whoever bound a certificate of it by name is signed in by the next one, too.
     Trust {
         place: Place,
@@ -41,6 +41,7 @@ pub enum CertificateAuthority {
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
+    /// Trust an authority no longer: its certificates sign nobody in.
     Distrust {
         place: Place,
         id: String,
@@ -63,22 +64,15 @@ pub enum CertificateAuthority {
         when_stale: String,
     },
     /// Fetch the list now.
-    FetchRevocation {
-        place: Place,
-        id: String,
-    },
+    FetchRevocation { place: Place, id: String },
     /// Look at no list of this authority any more.
-    RemoveRevocation {
-        place: Place,
-        id: String,
-    },
+    RemoveRevocation { place: Place, id: String },
 }
 
 #[derive(Subcommand)]
 pub enum Branding {
-    Show {
-        place: Place,
-    },
+    /// What is set.
+    Show { place: Place },
     /// Change texts and colours; an empty text takes one away.
     Set {
         place: Place,
@@ -123,8 +117,10 @@ pub struct Look {
     /// The same on Chinese pages.
     #[arg(long)]
     pub notice_zh: Option<String>,
+    /// Where the privacy notice is.
     #[arg(long, value_name = "URL")]
     pub privacy_url: Option<String>,
+    /// Where the terms of use are.
     #[arg(long, value_name = "URL")]
     pub terms_url: Option<String>,
 }
@@ -150,6 +146,7 @@ impl Look {
 /// Sets are named as for `gantry apply --set`: ORG/NAME of an organisation, NAME of the platform.
 #[derive(Subcommand)]
 pub enum ConfigurationSet {
+    /// Those there are, and when each was applied last.
     List {
         /// The organisation's; the platform's if not given.
         #[arg(long)]
@@ -169,40 +166,44 @@ pub enum ConfigurationSet {
 /// In the organisation of --at.
 #[derive(Subcommand)]
 pub enum Member {
+    /// Who belongs to it, with which role.
     List,
     /// Make somebody a member, or change the member's role at the organisation.
     Put {
         user: String,
+        /// What they may do in the organisation.
         #[arg(long, value_parser = ["viewer", "editor", "admin"])]
         role: Option<String>,
     },
     /// Take somebody out, with every role in the organisation.
-    Remove {
-        user: String,
-    },
+    Remove { user: String },
 }
 
 /// In the organisation of --at.
 #[derive(Subcommand)]
 pub enum Invitation {
+    /// Those that nobody has taken up yet.
     List,
     /// Invite somebody by e-mail address; the link is shown this once.
     Create {
         email: String,
+        /// What they may do in the organisation.
         #[arg(long, value_parser = ["viewer", "editor", "admin"])]
         role: Option<String>,
+        /// How long it can be taken up; a week if not given.
         #[arg(long, value_name = "DAYS")]
         expires_in_days: Option<u32>,
     },
-    Delete {
-        id: String,
-    },
+    /// Take one back: its link is void.
+    Delete { id: String },
 }
 
 /// Of the organisation of --at, or with --platform of the platform; the stricter rule holds.
 #[derive(Subcommand)]
 pub enum SecurityPolicy {
+    /// The rules that are set.
     Show {
+        /// Of the platform instead of the organisation of --at.
         #[arg(long)]
         platform: bool,
     },
@@ -217,6 +218,7 @@ pub enum SecurityPolicy {
         /// Let the rules that are not named go, instead of keeping them.
         #[arg(long)]
         replace: bool,
+        /// Of the platform instead of the organisation of --at.
         #[arg(long)]
         platform: bool,
     },
@@ -225,21 +227,23 @@ pub enum SecurityPolicy {
 /// In the organisation of --at: tokens with which a directory adds and removes people (SCIM).
 #[derive(Subcommand)]
 pub enum ScimToken {
+    /// Those there are; the tokens themselves are not shown.
     List,
     /// Make a token; it is shown this once.
     Create {
         name: String,
+        /// How long it counts; a year if not given.
         #[arg(long, value_name = "DAYS")]
         expires_in_days: Option<u32>,
     },
-    Delete {
-        id: String,
-    },
+    /// The token counts no longer.
+    Delete { id: String },
 }
 
 /// Outside issuers whose tokens act as service accounts here: CI systems, Kubernetes, SPIFFE.
 #[derive(Subcommand)]
 pub enum Issuer {
+    /// Those that are trusted.
     List {
         /// The organisation's; the platform's if not given.
         #[arg(long)]
@@ -248,13 +252,17 @@ pub enum Issuer {
     /// From a file with its settings (YAML or JSON; docs/identity/openid-provider.md).
     Create {
         name: String,
+        /// The file with the settings.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
+        /// The organisation it is for; the platform if not given.
         #[arg(long)]
         org: Option<String>,
     },
+    /// Trust it no longer: what it issues is refused.
     Delete {
         id: String,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },

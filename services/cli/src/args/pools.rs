@@ -19,6 +19,7 @@ pub enum Pool {
     /// Remove a pool of which no address is in use (platform operators).
     Delete {
         name: String,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },

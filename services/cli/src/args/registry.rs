@@ -55,11 +55,13 @@ pub enum Registry {
     Allow {
         /// The advisory's id or an alias, such as CVE-2026-1.
         id: String,
+        /// Goes into the audit trail.
         #[arg(long)]
         reason: String,
         /// RFC 3339; for good if not given.
         #[arg(long)]
         until: Option<String>,
+        /// Only in this package.
         #[arg(long)]
         package: Option<String>,
     },
@@ -92,13 +94,13 @@ pub enum Key {
         #[arg(long)]
         subject: Vec<String>,
     },
-    Remove {
-        name: String,
-    },
+    /// What it signed counts no longer.
+    Remove { name: String },
 }
 
 #[derive(Subcommand)]
 pub enum Policy {
+    /// Make a policy, or set it as a whole.
     Set {
         name: String,
         /// Pattern of repositories it is about.
@@ -114,6 +116,7 @@ pub enum Policy {
         /// Findings without a fix do not count.
         #[arg(long)]
         only_fixable: bool,
+        /// Refuse what has not been scanned, or not in every part.
         #[arg(long)]
         must_be_scanned: bool,
         /// Name of a trusted key, or '*' for any of them; may be repeated.
@@ -129,7 +132,6 @@ pub enum Policy {
         #[arg(long)]
         deny_licence: Vec<String>,
     },
-    Remove {
-        name: String,
-    },
+    /// Ask for it no longer.
+    Remove { name: String },
 }

@@ -39,6 +39,7 @@ pub enum SpaceClusters {
         /// A cluster, with its weight if it is not 1: `east=3`. In the order in which they are preferred; may be repeated.
         #[arg(long = "on", value_name = "CLUSTER[=WEIGHT]", required_unless_present = "file")]
         on: Vec<String>,
+        /// What the order and the weights mean.
         #[arg(long, value_enum, default_value_t = FleetPolicy::Spread, conflicts_with = "file")]
         policy: FleetPolicy,
         /// From a YAML or JSON file, which also has what is other on each cluster (docs/kubernetes.md).

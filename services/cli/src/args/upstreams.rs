@@ -6,13 +6,18 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub enum Upstream {
-    List,
-    Show {
-        name: String,
+    /// Those you may see.
+    List {
+        /// Only those of this organisation.
+        #[arg(long)]
+        org: Option<String>,
     },
+    /// One of them, without its secret.
+    Show { name: String },
     /// From a file with its settings (YAML or JSON; docs/identity/upstreams.md).
     Create {
         name: String,
+        /// The file with the settings.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
         /// File with the password of the searching account, or the client's secret.
@@ -25,14 +30,17 @@ pub enum Upstream {
     /// Replace the settings.
     Change {
         name: String,
+        /// The file with the settings.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
         /// A new secret; the old one stays if not given.
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
     },
+    /// Nobody signs in by it any more.
     Delete {
         name: String,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
@@ -46,8 +54,10 @@ pub enum Upstream {
         /// Settings to try without keeping them.
         #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
         file: Option<PathBuf>,
+        /// File with the secret that goes with them.
         #[arg(long, value_name = "FILE", requires = "file")]
         secret_file: Option<PathBuf>,
+        /// The organisation they would be for; the platform if not given.
         #[arg(long, requires = "file")]
         org: Option<String>,
     },
@@ -57,11 +67,10 @@ pub enum Upstream {
         /// Read everybody, not only what has changed.
         #[arg(long)]
         full: bool,
+        /// Do not wait for the end.
         #[arg(long)]
         no_wait: bool,
     },
     /// What the last synchronisations did.
-    Report {
-        name: String,
-    },
+    Report { name: String },
 }

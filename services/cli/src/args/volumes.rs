@@ -6,16 +6,20 @@ use clap::Subcommand;
 pub enum Volume {
     /// Volumes of the space on all nodes, also those of deleted applications.
     List,
+    /// One volume, with its snapshots.
     Show {
         name: String,
+        /// The node that it is on; needed where volumes of several nodes have one name.
         #[arg(long)]
         node: Option<String>,
     },
     /// With its snapshots. No instance may have it; backups stay.
     Delete {
         name: String,
+        /// The node that it is on; needed where volumes of several nodes have one name.
         #[arg(long)]
         node: Option<String>,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
@@ -26,6 +30,7 @@ pub enum Volume {
         /// Delete the snapshot instead.
         #[arg(long)]
         delete: bool,
+        /// The node that it is on; needed where volumes of several nodes have one name.
         #[arg(long)]
         node: Option<String>,
     },
@@ -33,8 +38,10 @@ pub enum Volume {
     Rollback {
         name: String,
         snapshot: String,
+        /// The node that it is on; needed where volumes of several nodes have one name.
         #[arg(long)]
         node: Option<String>,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
@@ -46,6 +53,9 @@ pub enum Volume {
         /// Of a stateful workload: which instance's.
         #[arg(long)]
         number: Option<u32>,
+        /// The node that NAME is on; needed where volumes of several nodes have one name.
+        #[arg(long, value_name = "NODE")]
+        from_node: Option<String>,
         /// Where to; beside it if not given.
         #[arg(long)]
         node: Option<String>,
@@ -53,6 +63,7 @@ pub enum Volume {
     /// Copy it into object storage.
     Backup {
         name: String,
+        /// The node that it is on; needed where volumes of several nodes have one name.
         #[arg(long)]
         node: Option<String>,
     },
@@ -62,14 +73,18 @@ pub enum Volume {
     Restore {
         name: String,
         backup: String,
+        /// The node that it is on; needed where volumes of several nodes have one name.
         #[arg(long)]
         node: Option<String>,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
+    /// Delete a backup, for ever.
     DeleteBackup {
         name: String,
         backup: String,
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },

@@ -1,19 +1,16 @@
-//! Applications: deploy, look, change, logs.
+//! Applications: deploy, look, change.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use time::Duration as Span;
-use time::format_description::well_known::Rfc3339;
 
 use super::document::{self, Document};
 use super::progress::{Progress, Seen};
-use super::{Context, confirm, inside, preview, segment, why};
+use super::{Context, confirm, inside, logs, metrics, preview, segment, why};
 use crate::args::{App, DryRun, Release, Scaling};
 use crate::failure::Failure;
 use crate::output::{find, print};
-use crate::sse;
 
 const COLUMNS: &[crate::output::Column] = &[
     ("NAME", "name"),
@@ -123,21 +120,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             let items = cx.client.list(&format!("{}/signs", of(&name)), &[], 1_000).await?;
             cx.list(&items, super::signs::COLUMNS)
         }
-        App::Logs { name, previous: true, since, instance, limit, .. } => {
-            let (id, start) = inside::previous(cx, &of(&name), instance).await?;
-            let mut query = vec![("limit", limit.to_string()), ("instance", id), ("attempt", start.to_string())];
-            if let Some(since) = since {
-                query.push(("since", moment(&since, cx.client.env().now())?));
-            }
-            lines(cx, &of(&name), &query, limit).await
-        }
-        App::Logs { name, follow, since, instance, limit, container, .. } => {
-            let written = match container {
-                Some(container) => Some(inside::written_by(cx, &of(&name), instance.as_deref(), &container).await?),
-                None => None,
-            };
-            logs(cx, &of(&name), follow, since, instance, written, limit).await
-        }
+        App::Logs(wanted) => logs::run(cx, &of(&wanted.name), &wanted).await,
         App::Exec { name, target, stdin, tty, command } => inside::exec(cx, &of(&name), &target, &command, stdin, tty).await,
         App::Attach { name, target, stdin } => inside::attach(cx, &of(&name), &target, stdin).await,
         App::PortForward { name, target, ports, address } => inside::forward(cx, &of(&name), &target, &ports, address).await,
@@ -159,7 +142,8 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
         }
         App::Release(command) => release(cx, &apps, command).await,
         App::Rollback { name, revision: Some(revision), dry_run } => act(cx, &of(&name), "rollback", json!({ "revision": revision }), dry_run).await,
-        App::Rollback { name, revision: None, .. } => {
+        App::Metrics { name, charts } => metrics::show(cx, &of(&name), &charts).await,
+        App::Revisions { name } | App::Rollback { name, revision: None, .. } => {
             let items = cx.client.list(&format!("{}/revisions", of(&name)), &[], 1_000).await?;
             cx.list(&items, &[("REVISION", "revision"), ("CURRENT", "current"), ("REASON", "reason"), ("BY", "author"), ("AT", "at"), ("IMAGES", "images")])
         }
@@ -321,60 +305,6 @@ async fn workload(cx: &mut Context, app: &str, text: &str) -> Result<(String, u3
     }
 }
 
-async fn logs(cx: &mut Context, app: &str, follow: bool, since: Option<String>, instance: Option<String>, written: Option<String>, limit: u32) -> Result<()> {
-    let mut query = vec![("limit", limit.to_string())];
-    if let Some(since) = since {
-        query.push(("since", moment(&since, cx.client.env().now())?));
-    }
-    query.extend(instance.map(|i| ("instance", i)));
-    query.extend(written.map(|w| ("workload", w)));
-    if !follow {
-        return lines(cx, app, &query, limit).await;
-    }
-    query.push(("follow", "true".to_owned()));
-    let answer = cx.client.stream(&format!("{app}/logs"), &query).await?;
-    sse::each(answer, |event| {
-        if let Ok(value) = serde_json::from_str::<Value>(&event.data) {
-            let lines = value.get("items").or_else(|| value.get("lines")).and_then(Value::as_array).cloned().unwrap_or_else(|| vec![value]);
-            lines.iter().try_for_each(|l| print(&log_line(l)))?;
-        }
-        Ok(true)
-    })
-    .await
-}
-
-async fn lines(cx: &mut Context, app: &str, query: &[(&str, String)], limit: u32) -> Result<()> {
-    let items = cx.client.list(&format!("{app}/logs"), query, limit as usize).await?;
-    if cx.common.output != crate::args::Format::Table {
-        return cx.list(&items, &[]);
-    }
-    items.iter().try_for_each(|line| print(&log_line(line)))
-}
-
-fn log_line(line: &Value) -> String {
-    let text = |path: &str| find(line, path).as_str().unwrap_or_default().to_owned();
-    let short: String = text("instance").chars().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect();
-    format!("{} {}/{short} {}", text("at|time"), text("workload"), text("text|line|message"))
-}
-
-/// A time, or how far back.
-fn moment(text: &str, now: gantry_kernel::OffsetDateTime) -> Result<String> {
-    let unit = text.chars().last().unwrap_or_default();
-    let number = text.strip_suffix(unit).and_then(|n| n.parse::<i64>().ok());
-    let back = match (number, unit) {
-        (Some(n), 's') => Some(Span::seconds(n)),
-        (Some(n), 'm') => Some(Span::minutes(n)),
-        (Some(n), 'h') => Some(Span::hours(n)),
-        (Some(n), 'd') => Some(Span::days(n)),
-        _ => None,
-    };
-    match back {
-        Some(span) => Ok((now - span).format(&Rfc3339)?),
-        None if gantry_kernel::OffsetDateTime::parse(text, &Rfc3339).is_ok() => Ok(text.to_owned()),
-        None => Err(Failure::Usage(format!("--since {text}: must be a time such as 2026-11-22T10:00:00Z, or 90s, 10m, 2h, 3d")).into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -384,13 +314,5 @@ mod tests {
         let app = json!({ "workloads": [{ "ready": 1, "replicas": 3 }, { "ready": 2, "replicas": 2 }], "endpoints": [{ "url": "http://localhost:20000" }] });
         let seen = summed(app);
         assert_eq!((&seen["ready"], &seen["wanted"], &seen["addresses"][0]), (&json!(3), &json!(5), &json!("http://localhost:20000")));
-    }
-
-    #[test]
-    fn how_far_back_is_counted_from_now() {
-        let now = gantry_kernel::OffsetDateTime::UNIX_EPOCH + Span::hours(1);
-        assert_eq!(moment("10m", now).expect("a time"), "1970-01-01T00:50:00Z");
-        assert_eq!(moment("2026-11-22T10:00:00Z", now).expect("a time"), "2026-11-22T10:00:00Z");
-        assert!(moment("yesterday", now).is_err());
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::Context;
 use super::saved::save;
+use super::{Context, segment};
 use crate::args::{Audit, AuditCommand, Format};
 use crate::output::print;
 
@@ -17,11 +17,15 @@ const COLUMNS: &[crate::output::Column] =
 const CHAINS: [(&str, &str); 2] = [("audit trail", "/api/v1/audit/verify"), ("record of security facts", "/api/v1/security-record/verify")];
 
 pub async fn run(cx: &mut Context, command: Audit) -> Result<()> {
-    let Audit { actor, kind, object, result, from, to, q, limit, export: file, command } = command;
+    let Audit { actor, kind, object, result, from, to, org, q, limit, export: file, command } = command;
     if let Some(AuditCommand::Verify) = command {
         return verify(cx).await;
     }
-    let filters = [("actor", actor), ("kind", kind), ("object", object), ("result", result), ("from", from), ("to", to), ("q", q)];
+    let actor = match actor {
+        Some(actor) => Some(subject(cx, actor).await?),
+        None => None,
+    };
+    let filters = [("actor", actor), ("kind", kind), ("object", object), ("result", result), ("from", from), ("to", to), ("org", org), ("q", q)];
     let mut query: Vec<_> = filters.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
     if let Some(file) = file {
         return export(cx, &query, &file).await;
@@ -29,6 +33,15 @@ pub async fn run(cx: &mut Context, command: Audit) -> Result<()> {
     query.push(("limit", limit.min(200).to_string()));
     let items = cx.client.list("/api/v1/audit", &query, limit as usize).await?;
     cx.list(&items, COLUMNS)
+}
+
+/// Records say who by id, which stays when a person is called otherwise; people type names.
+async fn subject(cx: &mut Context, actor: String) -> Result<String> {
+    if actor.contains(':') || actor == "system" {
+        return Ok(actor);
+    }
+    let user: Value = cx.client.get(&format!("/api/v1/users/{}", segment(&actor)), &[]).await?;
+    Ok(format!("user:{}", user["id"].as_str().unwrap_or_default()))
 }
 
 async fn export(cx: &mut Context, query: &[(&str, String)], file: &Path) -> Result<()> {

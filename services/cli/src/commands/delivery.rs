@@ -1,5 +1,6 @@
 //! Images, repositories, pipeline runs.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -7,7 +8,8 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::progress::{Progress, Seen};
-use super::{Context, segment};
+use super::saved::save;
+use super::{Context, confirm, segment};
 use crate::args::{Image, Pipeline, Repo};
 use crate::failure::Failure;
 use crate::output::{find, print};
@@ -174,6 +176,12 @@ pub async fn repo(cx: &mut Context, command: Repo) -> Result<()> {
             let items = cx.client.list(&repositories, &[], 10_000).await?;
             cx.list(&items, &[("NAME", "name"), ("CLONE URL", "clone_url"), ("CREATED", "created_at")])
         }
+        Repo::Delete { name, yes } => {
+            confirm(&format!("Delete repository {name} with its history"), yes)?;
+            cx.client.delete(&format!("{repositories}/{}", segment(&name))).await?;
+            cx.note(&format!("{name} is deleted"));
+            Ok(())
+        }
     }
 }
 
@@ -190,8 +198,9 @@ pub async fn pipeline(cx: &mut Context, command: Pipeline) -> Result<()> {
             cx.note(&format!("run {id}"));
             wait(cx, &of(&id), &id).await
         }
-        Pipeline::List => {
-            let items = cx.client.list(&runs, &[], 200).await?;
+        Pipeline::List { repository } => {
+            let query: Vec<(&str, String)> = repository.into_iter().map(|r| ("repository", r)).collect();
+            let items = cx.client.list(&runs, &query, 200).await?;
             let columns = [
                 ("RUN", "id"),
                 ("NUMBER", "number"),
@@ -231,6 +240,18 @@ pub async fn pipeline(cx: &mut Context, command: Pipeline) -> Result<()> {
         Pipeline::Artifacts { run } => {
             let items = cx.client.list(&format!("{}/artifacts", of(&run)), &[], 1_000).await?;
             cx.list(&items, &[("NAME", "name"), ("BYTES", "size_bytes"), ("TYPE", "media_type"), ("DIGEST", "digest")])
+        }
+        Pipeline::Download { run, artifact, file } => {
+            // Its name is a path below the run.
+            let name: Vec<String> = artifact.split('/').map(segment).collect();
+            let file = match file {
+                Some(file) => file,
+                None => Path::new(&artifact).file_name().map(PathBuf::from).ok_or_else(|| Failure::Usage(format!("{artifact}: say --file where it goes")))?,
+            };
+            let answer = cx.client.stream(&format!("{}/artifacts/{}", of(&run), name.join("/")), &[]).await?;
+            let bytes = save(answer, &file).await?;
+            cx.note(&format!("{bytes} bytes are in {}", file.display()));
+            if cx.common.output == crate::args::Format::Table { Ok(()) } else { cx.one(&json!({ "file": file.display().to_string(), "bytes": bytes })) }
         }
     }
 }

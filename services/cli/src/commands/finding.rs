@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::saved::save;
 use super::{Context, segment};
 use crate::args::{Format, Image};
-use crate::output::print;
 
 const FOUND: &[crate::output::Column] = &[
     ("IMAGE", "name"),
@@ -138,5 +137,5 @@ async fn export(cx: &mut Context, path: &str, query: &[(&str, String)], file: &P
         cx.note(&format!("{} has {digest}", file.display()));
         return Ok(());
     }
-    print(&serde_json::json!({ "file": file.display().to_string(), "digest": digest, "bytes": written }).to_string())
+    cx.one(&serde_json::json!({ "file": file.display().to_string(), "digest": digest, "bytes": written }))
 }

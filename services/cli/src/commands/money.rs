@@ -1,16 +1,17 @@
 //! Use, bills, limits.
 
 use anyhow::Result;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{Context, path};
+use super::{Context, confirm, path, segment};
 use crate::args::Quota;
 use crate::failure::Failure;
 use crate::output::print;
 
-pub async fn usage(cx: &mut Context, from: Option<String>, to: Option<String>) -> Result<()> {
+pub async fn usage(cx: &mut Context, from: Option<String>, to: Option<String>, project: bool) -> Result<()> {
     let query: Vec<_> = [("from", from), ("to", to)].into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
-    let used: Value = cx.client.get(&format!("{}/usage", cx.org()?), &query).await?;
+    let of = if project { cx.project()? } else { cx.org()? };
+    let used: Value = cx.client.get(&format!("{of}/usage"), &query).await?;
     if cx.common.output != crate::args::Format::Table {
         return cx.one(&used);
     }
@@ -45,13 +46,39 @@ pub async fn invoice(cx: &mut Context, period: Option<String>, list: bool) -> Re
     )
 }
 
+pub async fn void(cx: &mut Context, period: &str, reason: &str, yes: bool) -> Result<()> {
+    let invoice = format!("{}/invoices/{}", cx.org()?, segment(period));
+    confirm(&format!("Withdraw the bill of {period}"), yes)?;
+    let after = cx.client.post(&format!("{invoice}/void"), &[], &json!({ "reason": reason })).await?;
+    cx.note(&format!("the bill of {period} is withdrawn; it is issued anew"));
+    if cx.common.output == crate::args::Format::Table { Ok(()) } else { cx.one(&after) }
+}
+
+/// Where the limits are of a person, or of the place to work in.
+async fn limits_of(cx: &mut Context, user: Option<String>) -> Result<String> {
+    match user {
+        Some(user) => {
+            // Limits are kept by id; people type names.
+            let found: Value = cx.client.get(&format!("/api/v1/users/{}", segment(&user)), &[]).await?;
+            Ok(format!("/api/v1/users/{}/quota", found["id"].as_str().unwrap_or_default()))
+        }
+        None => {
+            let names = cx.at(2).or_else(|_| cx.at(1))?;
+            Ok(format!("{}/quota", path(&names)))
+        }
+    }
+}
+
 pub async fn quota(cx: &mut Context, command: Quota) -> Result<()> {
-    let names = cx.at(2).or_else(|_| cx.at(1))?;
-    let quota = format!("{}/quota", path(&names));
+    let (user, wanted) = match command {
+        Quota::Get { user } => (user, None),
+        Quota::Set { limits, user } => (user, Some(limits)),
+    };
+    let quota = limits_of(cx, user).await?;
     let seen: Value = cx.client.get(&quota, &[]).await?;
-    let seen = match command {
-        Quota::Get => seen,
-        Quota::Set { limits } => {
+    let seen = match wanted {
+        None => seen,
+        Some(limits) => {
             let known = seen["limits"].as_object().cloned().unwrap_or_default();
             let changed = with(known, &limits)?;
             cx.client.put(&quota, &changed, seen["version"].as_i64().unwrap_or(0)).await?
@@ -61,7 +88,7 @@ pub async fn quota(cx: &mut Context, command: Quota) -> Result<()> {
         return cx.one(&seen);
     }
     let limits = seen["limits"].as_object().cloned().unwrap_or_default();
-    let rows: Vec<Value> = limits.iter().map(|(name, limit)| serde_json::json!({ "name": name, "limit": limit, "used": seen["used"].get(name) })).collect();
+    let rows: Vec<Value> = limits.iter().map(|(name, limit)| json!({ "name": name, "limit": limit, "used": seen["used"].get(name) })).collect();
     cx.list(&rows, &[("LIMIT", "name"), ("ALLOWED", "limit"), ("USED", "used")])
 }
 
@@ -92,8 +119,6 @@ pub(super) fn amount(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

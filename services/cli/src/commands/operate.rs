@@ -5,10 +5,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Context, confirm, files, segment};
+use super::{Context, confirm, files, metrics, segment};
 use crate::args::{Admin, AdminCommand, Events, Format, Node};
 use crate::failure::Failure;
-use crate::output::{find, print};
+use crate::output::{entry, find, print};
 use crate::sse;
 
 pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
@@ -61,6 +61,11 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
         }
         Node::Drain { name, dry_run: true } | Node::Remove { name, dry_run: true, .. } => return show_drain(cx, &name).await,
         Node::Remove { name, force, timeout, yes, dry_run: false } => return remove_node(cx, &name, force, timeout, yes).await,
+        Node::Show { name } => {
+            let node = find_node(cx, &name).await?;
+            return cx.one(&node);
+        }
+        Node::Metrics { name, charts } => return metrics::show(cx, &format!("/api/v1/nodes/{}", segment(&name)), &charts).await,
         Node::Admit { name } => (name, "admit"),
         Node::Prepull { name, images, remove } => return prepull(cx, &name, images, remove).await,
         Node::Cordon { name } => (name, "cordon"),
@@ -93,6 +98,12 @@ async fn show_drain(cx: &mut Context, name: &str) -> Result<()> {
         print(&format!("{}/{}/{} {} {}: {how_many} {}{fenced}", text("org"), text("project"), text("space"), text("app"), text("workload"), text("reason")))?;
     }
     Ok(())
+}
+
+async fn find_node(cx: &mut Context, name: &str) -> Result<Value> {
+    let all = cx.client.list("/api/v1/nodes", &[], 10_000).await?;
+    let missing = || anyhow::Error::from(Failure::Usage(format!("there is no node {name}; `gantry node list` shows those there are")));
+    all.into_iter().find(|n| n["name"] == name).ok_or_else(missing)
 }
 
 /// How often it is looked whether a drained node is empty.
@@ -193,8 +204,7 @@ async fn node_settings(cx: &mut Context, name: &str, file: Option<std::path::Pat
 /// Part of the node's settings; the node says how each stands.
 async fn prepull(cx: &mut Context, name: &str, images: Vec<String>, remove: bool) -> Result<()> {
     if images.is_empty() {
-        let node = cx.client.list("/api/v1/nodes", &[], 10_000).await?.into_iter().find(|n| n["name"] == name);
-        let node = node.with_context(|| format!("there is no node {name}"))?;
+        let node = find_node(cx, name).await?;
         let stands = node["images"].as_object().cloned().unwrap_or_default();
         let rows: Vec<Value> = stands.into_iter().map(|(image, seen)| json!({ "image": image, "state": seen["state"], "reason": seen["reason"] })).collect();
         return cx.list(&rows, &[("IMAGE", "image"), ("STATE", "state"), ("REASON", "reason")]);
@@ -222,14 +232,14 @@ pub async fn mails(cx: &mut Context) -> Result<()> {
 pub async fn events(cx: &mut Context, command: Events) -> Result<()> {
     let Events::Tail { count } = command;
     let answer = cx.client.stream("/api/v1/events", &[]).await?;
-    let (table, mut left) = (cx.common.output == crate::args::Format::Table, count);
+    let (format, mut left) = (cx.common.output, count);
     sse::each(answer, |event| {
         let value: Value = serde_json::from_str(&event.data).unwrap_or(Value::String(event.data));
-        if table {
+        if format == crate::args::Format::Table {
             let text = |path: &str| find(&value, path).as_str().unwrap_or("-").to_owned();
             print(&format!("{} {} {} {}", text("at"), text("kind"), text("actor"), text("name|object")))?;
         } else {
-            print(&value.to_string())?;
+            entry(format, &value)?;
         }
         left = left.map(|n| n.saturating_sub(1));
         Ok(left != Some(0))

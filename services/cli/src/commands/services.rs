@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Context, confirm, segment};
 use crate::args::{Format, Service};
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{entry, print};
 use crate::sse;
 
 const COLUMNS: &[crate::output::Column] = &[
@@ -61,17 +61,17 @@ async fn watch(cx: &mut Context, all: &str, name: Option<String>, count: Option<
     let mut query = vec![("watch", "true".to_owned()), ("limit", "500".to_owned())];
     query.extend(name.map(|name| ("name", name)));
     let answer = cx.client.stream(all, &query).await?;
-    let (table, mut left, mut known) = (cx.common.output == Format::Table, count, BTreeMap::new());
+    let (format, mut left, mut known) = (cx.common.output, count, BTreeMap::new());
     sse::each(answer, |event| {
         let list: Value = serde_json::from_str(&event.data).unwrap_or_default();
         for (what, service) in news(&mut known, &list) {
             if left == Some(0) {
                 return Ok(false);
             }
-            if table {
+            if format == Format::Table {
                 print(&line(what, &service))?
             } else {
-                print(&json!({ "what": what, "service": service }).to_string())?
+                entry(format, &json!({ "what": what, "service": service }))?
             }
             left = left.map(|n| n - 1);
         }

@@ -33,8 +33,9 @@ const SYNCS: &[crate::output::Column] = &[
 
 pub async fn run(cx: &mut Context, command: Upstream) -> Result<()> {
     match command {
-        Upstream::List => {
-            let items = cx.client.list("/api/v1/upstreams", &[], 10_000).await?;
+        Upstream::List { org } => {
+            let query: Vec<(&str, String)> = org.into_iter().map(|o| ("org", o)).collect();
+            let items = cx.client.list("/api/v1/upstreams", &query, 10_000).await?;
             cx.list(&items, COLUMNS)
         }
         Upstream::Show { name } => {

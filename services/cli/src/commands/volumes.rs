@@ -51,9 +51,9 @@ pub async fn run(cx: &mut Context, command: Volume) -> Result<()> {
             cx.note(&format!("{name} is as in snapshot {snapshot}"));
             Ok(())
         }
-        Volume::Copy { name, app, volume, number, node } => {
+        Volume::Copy { name, app, volume, number, from_node, node } => {
             let body = json!({ "app": app, "volume": volume, "number": number, "node": node });
-            let copied = cx.client.post_long(&format!("{}/copies", of(&name)), &[], &body).await?;
+            let copied = cx.client.post_long(&format!("{}/copies", of(&name)), &at(&from_node), &body).await?;
             cx.one(&copied)
         }
         Volume::Backup { name, node } => {

@@ -72,6 +72,14 @@ export interface Link {
   created_at: string;
 }
 
+/** What was allowed to an application of others. */
+export interface Consent {
+  client: string;
+  client_name: string;
+  scopes: string[];
+  granted_at: string;
+}
+
 export const SCOPES = ['api', 'api:read', 'registry:pull', 'registry:push'] as const;
 
 export const account = {
@@ -87,6 +95,8 @@ export const account = {
   revokeToken: (id: string) => remove(path('tokens', id)),
   applications: path('me', 'applications'),
   disconnect: (client: string) => remove(path('me', 'applications', client)),
+  consents: path('me', 'consents'),
+  withdraw: (client: string) => remove(path('me', 'consents', client)),
   factors: path('me', 'factors'),
   offerTotp: () => post<TotpOffer>(path('me', 'factors', 'totp')),
   addTotp: (body: { pending: string; code: string; label?: string }) => post<{ codes: string[] }>(path('me', 'factors'), body),

@@ -10,6 +10,18 @@ export interface User {
   state?: string;
 }
 
+/** Mails that are written and not sent yet. */
+export interface MailState {
+  configured: boolean;
+  waiting: number;
+  /** Of the one that was tried most often. */
+  tries: number;
+  next_try_at?: string | null;
+  fault?: string | null;
+}
+
+export const mails = path('mails');
+
 export type Role = 'viewer' | 'editor' | 'admin';
 
 export interface Org {

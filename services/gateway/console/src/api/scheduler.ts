@@ -306,5 +306,7 @@ export const scheduler = {
   /** With `force` also one that has instances. The platform revokes its certificates by itself. */
   removeNode: (node: string, force: boolean) => remove(withQuery(path('nodes', node), { force })),
   joinToken: (node: string | null, expires_in_minutes: number) => post<JoinToken>(path('node-join-tokens'), { node, expires_in_minutes }),
+  /** One that was removed may attach again. */
+  admitNode: (node: string) => post(`${path('nodes', node)}/admit`, {}),
   nodeAct: (node: string, verb: 'cordon' | 'uncordon' | 'drain') => post(`${path('nodes', node)}/${verb}`, {}),
 };

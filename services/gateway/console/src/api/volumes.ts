@@ -38,6 +38,16 @@ export interface Backup {
   by: string;
 }
 
+export interface CopyTo {
+  app: string;
+  /** As the application's document names it. */
+  volume: string;
+  /** Of a stateful workload: which instance's. */
+  number?: number | null;
+  /** Beside the other if there is none. */
+  node?: string | null;
+}
+
 export interface Process {
   pid: number;
   parent: number;
@@ -57,6 +67,8 @@ export const volumes = {
   snapshot: (base: string, one: Volume, snapshot: string) => post(volumeAt(base, one, 'snapshots'), { snapshot }),
   removeSnapshot: (base: string, one: Volume, snapshot: string) => remove(volumeAt(base, one, 'snapshots', snapshot)),
   rollback: (base: string, one: Volume, snapshot: string) => post(volumeAt(base, one, 'rollback'), { snapshot }),
+  /** Into a volume of another application, whose content is replaced. */
+  copy: (base: string, one: Volume, to: CopyTo) => post<{ volume: string; node: string; bytes: number }>(volumeAt(base, one, 'copies'), to),
   backups: (base: string, one: Volume) => `${base}/${encodeURIComponent(one.name)}/backups`,
   backUp: (base: string, one: Volume) => post<Backup>(volumeAt(base, one, 'backups')),
   restore: (base: string, one: Volume, backup: string) => post(volumeAt(base, one, 'restore'), { backup }),

@@ -5,10 +5,13 @@ import { useTranslation } from 'react-i18next';
 
 import { Answer, PageHeader, State } from '../parts/basics';
 import { useHealth } from '../parts/health';
+import { useMay } from '../parts/may';
+import { Mails } from './Mails';
 
 export default function Health() {
   const { t } = useTranslation();
   const query = useHealth();
+  const operator = useMay('identity.admin', {}) === true;
   return (
     <>
       <PageHeader title={t('menu.health')} sub={query.data && t(query.data.ready ? 'health.all' : 'health.some')} />
@@ -29,6 +32,7 @@ export default function Health() {
                 <Typography.Text type="secondary">{part.duration_ms} ms</Typography.Text>
               </Card>
             ))}
+            {operator && <Mails />}
           </div>
         )}
       </Answer>

@@ -63,6 +63,11 @@ const en = {
     disconnect: 'Disconnect',
     disconnected: 'The application was disconnected',
     confirmDisconnect: 'Disconnect {{name}}? Its tokens end at once.',
+    consents: 'What you have allowed',
+    noConsents: 'You have allowed nothing to any application of others',
+    withdraw: 'Take back',
+    withdrawn: 'It was taken back',
+    confirmWithdraw: 'Take back what {{name}} may have? Its tokens end at once, and it has to ask again.',
   },
   factor: {
     totp: 'Authenticator',
@@ -139,6 +144,11 @@ const zh: typeof en = {
     disconnect: '断开',
     disconnected: '应用已断开',
     confirmDisconnect: '确定断开 {{name}}？其令牌将立即失效。',
+    consents: '您已授权的内容',
+    noConsents: '您没有向任何第三方应用授权',
+    withdraw: '撤回',
+    withdrawn: '授权已撤回',
+    confirmWithdraw: '确定撤回对 {{name}} 的授权？其令牌将立即失效，下次需重新征得同意。',
   },
   factor: {
     totp: '验证器',

@@ -8,7 +8,7 @@ const en = {
     empty: 'No repositories yet. Create one, then push a project with a .gantry/pipeline.yaml to it.',
     clone: 'Clone and push',
     confirmDelete: 'Delete {{name}} with its history?',
-    help: 'git asks for a name and password: any name, and an access token as the password (gantry auth token prints one). A push of .gantry/pipeline.yaml starts its pipeline.',
+    help: 'git asks for a name and password: any name, and an access token as the password (made on your account page, or with gantry token create laptop). A push of .gantry/pipeline.yaml starts its pipeline.',
   },
   runs: {
     start: 'Run a pipeline',
@@ -57,7 +57,7 @@ const zh: typeof en = {
     empty: '暂无代码仓库。创建后推送包含 .gantry/pipeline.yaml 的项目。',
     clone: '克隆与推送地址',
     confirmDelete: '确定删除 {{name}} 及其历史？',
-    help: 'git 会询问用户名和密码：用户名任意，密码为访问令牌（可用 gantry auth token 获取）。推送 .gantry/pipeline.yaml 即会触发流水线。',
+    help: 'git 会询问用户名和密码：用户名任意，密码为访问令牌（在账户页面创建，或使用 gantry token create laptop）。推送 .gantry/pipeline.yaml 即会触发流水线。',
   },
   runs: {
     start: '运行流水线',

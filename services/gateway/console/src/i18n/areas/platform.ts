@@ -45,6 +45,9 @@ const en = {
     joinMinutes: 'Good for so many minutes',
     joinToken: 'Join token',
     joinHow: 'On the machine, with the token in GANTRY_JOIN_TOKEN:',
+    admit: 'Let a removed node in',
+    admitHelp: 'A node that was removed is refused, also with a new join token, until it is let in. Then it joins anew.',
+    admitted: 'The node may join again',
   },
   audit: {
     sub: 'Who did what, when, from where, with which result',
@@ -76,6 +79,11 @@ const en = {
   health: {
     all: 'Everything is ready',
     some: 'Something is not ready',
+    mails: 'Mail',
+    noMail: 'No mail server is set (identity.smtp): invitations and forgotten passwords reach nobody.',
+    mailsOut: 'Every mail is out',
+    mailsWait: 'Mails that wait: {{count}}',
+    nextTry: 'Next try:',
   },
   service: {
     gateway: 'Gateway',
@@ -191,6 +199,9 @@ const zh: typeof en = {
     joinMinutes: '有效分钟数',
     joinToken: '加入令牌',
     joinHow: '在该主机上执行（令牌放在 GANTRY_JOIN_TOKEN 中）：',
+    admit: '重新接纳已移除的节点',
+    admitHelp: '已移除的节点在重新接纳之前，即使持有新的加入令牌也会被拒绝。接纳后需重新加入。',
+    admitted: '该节点可以重新加入',
   },
   audit: {
     sub: '谁在何时何地做了什么，结果如何',
@@ -222,6 +233,11 @@ const zh: typeof en = {
   health: {
     all: '全部就绪',
     some: '部分服务未就绪',
+    mails: '邮件',
+    noMail: '未配置邮件服务器（identity.smtp）：邀请和找回密码邮件无法送达。',
+    mailsOut: '邮件已全部发出',
+    mailsWait: '待发邮件：{{count}}',
+    nextTry: '下次尝试：',
   },
   service: {
     gateway: '网关',

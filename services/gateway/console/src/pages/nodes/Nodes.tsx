@@ -11,6 +11,7 @@ import { bytes, cpu } from '../../parts/format';
 import { useMay } from '../../parts/may';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
+import { AdmitNode } from './AdmitNode';
 import { JoinNode } from './JoinNode';
 import { NodeSettingsButton } from './NodeSettings';
 import { taintText } from './settings';
@@ -22,7 +23,17 @@ export default function Nodes() {
   const query = useLiveList<NodeItem>(['nodes'], scheduler.nodes);
   return (
     <>
-      <PageHeader title={t('menu.nodes')} sub={t('nodes.sub')} live={query.live} actions={joins && <JoinNode />} />
+      <PageHeader
+        title={t('menu.nodes')}
+        sub={t('nodes.sub')}
+        live={query.live}
+        actions={
+          <>
+            {admin && <AdmitNode />}
+            {joins && <JoinNode />}
+          </>
+        }
+      />
       <DataTable<NodeItem>
         label={t('menu.nodes')}
         query={query}

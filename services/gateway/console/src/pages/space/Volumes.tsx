@@ -1,7 +1,7 @@
 // Volumes of a space on all nodes, also those whose application is gone: room, snapshots, backups.
 
 import { useQuery } from '@tanstack/react-query';
-import { Alert, Card, Flex, Table, Tag } from 'antd';
+import { Alert, Button, Card, Flex, Table, Tag } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
@@ -16,6 +16,7 @@ import { NodeLink } from '../../parts/NodeLink';
 import { useMay } from '../../parts/may';
 import { useAction, useList } from '../../parts/query';
 import { to } from '../../place';
+import { CopyVolume } from './CopyVolume';
 
 const time = (unix: number) => new Date(unix * 1000).toISOString();
 
@@ -28,6 +29,7 @@ export default function Volumes() {
   const query = useQuery({ queryKey: key, queryFn: () => get<All>(base), refetchInterval: 15_000 });
   const write = useMay('apps.write', { org, project, space });
   const [naming, setNaming] = useState<Volume | null>(null);
+  const [copying, setCopying] = useState<Volume | null>(null);
   const snapshot = useAction((name: string) => volumes.snapshot(base, naming!, name), { done: t('volumes.made'), refresh: [key], onDone: () => setNaming(null) });
   const back = useAction((one: Volume) => volumes.backUp(base, one), { done: t('volumes.backedUp'), refresh: [['backups']] });
   const drop = useAction((one: Volume) => volumes.remove(base, one), { done: t('parts.deleted'), refresh: [key] });
@@ -55,6 +57,9 @@ export default function Volumes() {
                 <Flex gap={4} wrap>
                   <AskButton ask={t('volumes.confirmSnapshot', { name: one.name })} label={t('volumes.snapshot')} onConfirm={() => setNaming(one)} />
                   <AskButton ask={t('volumes.confirmBackup', { name: one.name })} label={t('volumes.backUp')} loading={back.isPending} onConfirm={() => back.mutate(one)} />
+                  <Button size="small" onClick={() => setCopying(one)}>
+                    {t('volumes.copy')}
+                  </Button>
                   <DeleteButton name={one.name} ask={t('volumes.confirmDelete', { name: one.name })} disabled={one.in_use} onConfirm={() => drop.mutate(one)} />
                 </Flex>
               ),
@@ -65,6 +70,7 @@ export default function Volumes() {
       <FormDialog<{ snapshot: string }> open={naming !== null} title={t('volumes.snapshotOf', { name: naming?.name })} pending={snapshot.isPending} onClose={() => setNaming(null)} onSubmit={(form) => snapshot.mutate(form.snapshot)}>
         <TextField name="snapshot" label={t('common.name')} required focus max={63} />
       </FormDialog>
+      <CopyVolume org={org} project={project} space={space} volume={copying} onClose={() => setCopying(null)} />
     </>
   );
 }
