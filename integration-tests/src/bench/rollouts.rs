@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use self::load::Load;
-use crate::bench::Options;
 use crate::bench::cloud::until;
 use crate::bench::figure::Figure;
 use crate::bench::node::Node;
+use crate::bench::results::Figures;
+use crate::bench::{Options, former};
 
 pub const FIGURES: &[&str] = &["rollout-rolling", "rollout-blue-green", "rollout-canary"];
 
@@ -33,15 +34,16 @@ const AROUND: Duration = Duration::from_secs(1);
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     ensure!(options.repetitions > 0, "--repetitions must be more than 0");
     let node = Node::start()?;
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     for (figure, release) in KINDS {
         if !options.wants("rollouts", figure) {
             continue;
         }
+        former::say(figure);
         let failed = node.cloud.run(releases(&node, figure, release, options.repetitions))?;
         figures.push(Figure::none(figure, "failed requests of all repetitions, 10 instances, 500 requests/s", failed));
     }
-    Ok(figures)
+    figures.all()
 }
 
 /// Failed requests of each repetition.
@@ -50,6 +52,7 @@ async fn releases(node: &Node, app: &str, release: &str, repetitions: usize) -> 
     node.runs(app, revision).await?;
     let mut all = Vec::new();
     for repetition in 1..=repetitions {
+        former::doing(&format!("{app}, repetition {repetition} of {repetitions}"));
         let failed = once(node, app, &document(repetition, release)).await.with_context(|| format!("{app}, repetition {repetition}"))?;
         all.push(f64::from(failed));
     }
