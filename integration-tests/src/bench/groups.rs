@@ -106,7 +106,7 @@ mod tests {
     fn every_figure_and_group_has_a_name_of_its_own() {
         let all: Vec<&str> = GROUPS.iter().flat_map(|g| g.figures).copied().collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-        // `placements` is both: the group's first figure.
+        // Some are both: what the group is about.
         let both: Vec<&str> = GROUPS.iter().map(|g| g.name).filter(|name| all.contains(name)).collect();
         assert!(both.iter().all(|name| GROUPS.iter().any(|g| g.name == *name && g.figures.contains(name))), "{both:?}");
         let shown = listing();

@@ -63,24 +63,21 @@ pub fn kept(name: &str) -> Result<Option<Figure>> {
 }
 
 /// Prints these figures beside their anchors, and how many goals are met.
-///
-/// # Errors
-/// When one cannot be read.
-pub fn show<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+pub fn show<'a>(names: impl Iterator<Item = &'a str>) {
     let (mut met, mut goals) = (0, 0);
     println!("{}", Figure::head());
     for name in names {
-        match kept(name)? {
-            Some(figure) => {
+        match kept(name) {
+            Ok(Some(figure)) => {
                 goals += usize::from(figure.met.is_some());
                 met += usize::from(figure.met == Some(true));
                 println!("{figure}");
             }
-            None => println!("{name:<32} not measured"),
+            Ok(None) => println!("{name:<32} not measured"),
+            Err(error) => println!("{name:<32} {error:#}"),
         }
     }
     println!("{met} of {goals} goals met; {}", folder().display());
-    Ok(())
 }
 
 /// Figures of a group. Each is written down and shown when it comes in.
