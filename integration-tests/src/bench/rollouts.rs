@@ -50,6 +50,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
 async fn releases(node: &Node, app: &str, release: &str, repetitions: usize) -> Result<Vec<f64>> {
     let revision = node.compose(app, &document(0, release)).await?;
     node.runs(app, revision).await?;
+    answers(node).await?;
     let mut all = Vec::new();
     for repetition in 1..=repetitions {
         former::doing(&format!("{app}, repetition {repetition} of {repetitions}"));
@@ -60,8 +61,23 @@ async fn releases(node: &Node, app: &str, release: &str, repetitions: usize) -> 
     Ok(all)
 }
 
+/// Where the application is asked: by its own port, and by its host's name.
+fn urls(node: &Node) -> [String; 2] {
+    [format!("http://127.0.0.1:{PORT}/"), format!("http://{HOST}:{}/", node.http.port())]
+}
+
+/// Waits until the first revision can be asked: its arrival is no release.
+async fn answers(node: &Node) -> Result<()> {
+    let http = reqwest::Client::builder().resolve(HOST, node.http).timeout(Duration::from_secs(1)).no_proxy().build()?;
+    for url in urls(node) {
+        until("the application answers", PATIENCE, async || Ok(http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()))).await?;
+    }
+    Ok(())
+}
+
 async fn once(node: &Node, app: &str, document: &str) -> Result<u32> {
-    let load = Load::start(RATE, &format!("http://127.0.0.1:{PORT}/"), &format!("http://{HOST}:{}/", node.http.port()), node.http)?;
+    let [by_port, by_name] = urls(node);
+    let load = Load::start(RATE, &by_port, &by_name, node.http)?;
     tokio::time::sleep(AROUND).await;
     let revision = node.compose(app, document).await?;
     let released = async {
