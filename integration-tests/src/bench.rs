@@ -1,7 +1,7 @@
 //! What `make bench` measures: ours and the anchor in turns, several rounds, the median of the rounds' ratios. A figure that
-//! misses its goal is shown as missed and is no failure of the command.
+//! misses its goal is shown as missed and is no failure of the command. docs/benchmarks.md says which figure shows what.
 //!
-//! A new group is one file below `bench/` and one line in [`GROUPS`].
+//! A new group is one file below `bench/`, one entry of `groups::GROUPS`, and a line in docs/benchmarks.md.
 
 mod cloud;
 pub mod clusters;
@@ -9,7 +9,9 @@ mod containers;
 mod delivery;
 mod event_log;
 mod figure;
+mod former;
 mod ground;
+mod groups;
 pub mod http;
 mod identity;
 mod kube_scheduler;
@@ -18,30 +20,43 @@ mod node;
 mod pgbench;
 mod placements;
 mod planner;
+mod programs;
 mod proxy;
 mod reading;
 pub mod registry;
+mod results;
 mod rollouts;
 mod rounds;
+mod run;
 mod stage;
 mod suite;
 mod usage;
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-
-use crate::bench::figure::Figure;
+pub use run::run;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "bench", about = "Gantry's figures beside their anchors, one JSON object each in target/bench/")]
 pub struct Options {
-    /// Groups or figures by name (`event-log`, `idle-memory`); none: all.
+    /// Groups or figures by name (`event-log`, `idle-memory`); none: all. `list` is `--list`, `show` is `--show`.
     pub names: Vec<String>,
-    /// Only say what there is.
+    /// Only say what there is, and what it takes.
     #[arg(long)]
     pub list: bool,
+    /// Only show what was measured last.
+    #[arg(long)]
+    pub show: bool,
+    /// One short round with small sizes: whether everything runs, no figures to believe. They go to target/bench/quick/.
+    #[arg(long)]
+    pub quick: bool,
+    /// Measure the programs as they are, though sources have been changed since.
+    #[arg(long)]
+    pub as_built: bool,
+    /// Measure this group in this process; started by the run, one for each group.
+    #[arg(long, hide = true)]
+    pub group: Option<String>,
     /// Be the service that `http` asks; started by it.
     #[arg(long, hide = true)]
     pub desk: bool,
@@ -95,71 +110,55 @@ impl Options {
     pub fn wants(&self, group: &str, figure: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|n| n == group || n == figure)
     }
+
+    /// With the words among the names taken as what they ask for, and a quick look made quick.
+    #[must_use]
+    fn meant(mut self) -> Self {
+        self.list |= self.names.iter().any(|n| n == "list");
+        self.show |= self.names.iter().any(|n| n == "show");
+        self.names.retain(|n| n != "list" && n != "show");
+        if self.quick {
+            self.rounds = self.rounds.min(1);
+            self.seconds = self.seconds.min(1.0);
+            self.events = self.events.min(200_000);
+            self.people = self.people.min(2_000);
+            self.organisations = self.organisations.min(200);
+            self.entries = self.entries.min(500);
+            self.nodes = self.nodes.min(200);
+            self.instances = self.instances.min(2_000);
+            self.repetitions = self.repetitions.min(1);
+            self.applications = self.applications.min(20);
+            self.pods = self.pods.min(100);
+        }
+        self
+    }
 }
 
-/// Figures that are measured together.
-struct Group {
-    name: &'static str,
-    figures: &'static [&'static str],
-    measure: fn(&Options) -> Result<Vec<Figure>>,
-}
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
 
-const GROUPS: &[Group] = &[
-    Group { name: "event-log", figures: event_log::FIGURES, measure: event_log::measure },
-    Group { name: "delivery", figures: delivery::FIGURES, measure: delivery::measure },
-    Group { name: "reading", figures: reading::FIGURES, measure: reading::measure },
-    Group { name: "http", figures: http::FIGURES, measure: http::measure },
-    Group { name: "registry", figures: registry::FIGURES, measure: registry::measure },
-    Group { name: "tokens", figures: identity::tokens::FIGURES, measure: identity::tokens::measure },
-    Group { name: "sign-in", figures: identity::sign_in::FIGURES, measure: identity::sign_in::measure },
-    Group { name: "checks", figures: identity::checks::FIGURES, measure: identity::checks::measure },
-    Group { name: "long-log", figures: identity::scale::FIGURES, measure: identity::scale::measure },
-    Group { name: "organisations", figures: identity::scale::ORGANISATIONS, measure: identity::scale::organisations },
-    Group { name: "directory", figures: identity::directory::FIGURES, measure: identity::directory::measure },
-    Group { name: "planner", figures: planner::FIGURES, measure: planner::measure },
-    Group { name: "placements", figures: placements::FIGURES, measure: placements::measure },
-    Group { name: "containers", figures: containers::FIGURES, measure: containers::measure },
-    Group { name: "proxy", figures: proxy::FIGURES, measure: proxy::measure },
-    Group { name: "rollouts", figures: rollouts::FIGURES, measure: rollouts::measure },
-    Group { name: "clusters", figures: clusters::FIGURES, measure: clusters::measure },
-    Group { name: "kube-scheduler", figures: kube_scheduler::FIGURES, measure: kube_scheduler::measure },
-    Group { name: "suite", figures: suite::FIGURES, measure: suite::measure },
-];
+    use super::*;
 
-/// Measures what is asked for, prints ours and the anchor side by side, and writes each figure down.
-///
-/// # Errors
-/// When a name is unknown, or something cannot be measured; the others are measured all the same.
-pub fn run(options: &Options) -> Result<()> {
-    if options.list {
-        for group in GROUPS {
-            println!("{}: {}", group.name, group.figures.join(", "));
-        }
-        return Ok(());
+    fn meant(args: &[&str]) -> Options {
+        Options::parse_from([&["bench"][..], args].concat()).meant()
     }
-    let known = |name: &String| GROUPS.iter().any(|g| g.name == name || g.figures.contains(&name.as_str()));
-    if let Some(unknown) = options.names.iter().find(|n| !known(n)) {
-        bail!("there is no figure `{unknown}`; `make bench ARGS=--list` says what there is");
+
+    #[test]
+    fn words_are_taken_for_what_they_ask() {
+        let list = meant(&["list"]);
+        assert!(list.list && !list.show && list.names.is_empty());
+        let show = meant(&["show", "suite"]);
+        assert!(show.show && show.wants("suite", "ready") && !show.wants("http", "http-row"));
+        assert!(meant(&[]).wants("http", "http-row"));
     }
-    let (mut figures, mut failed) = (Vec::new(), Vec::new());
-    for group in GROUPS.iter().filter(|g| g.figures.iter().any(|f| options.wants(g.name, f))) {
-        eprintln!("bench: {} ({} rounds of {} s) ...", group.name, options.rounds, options.seconds);
-        match (group.measure)(options) {
-            Ok(measured) => {
-                for figure in measured {
-                    figure.write()?;
-                    eprintln!("{figure}");
-                    figures.push(figure);
-                }
-            }
-            Err(error) => failed.push(format!("{}: {error:#}", group.name)),
-        }
+
+    #[test]
+    fn a_quick_look_is_small_and_everything_else_as_large_as_the_goals_ask() {
+        let quick = meant(&["--quick", "--nodes", "50"]);
+        assert_eq!((quick.rounds, quick.nodes, quick.instances, quick.repetitions), (1, 50, 2_000, 1));
+        let whole = meant(&[]);
+        assert_eq!((whole.rounds, whole.events, whole.people, whole.organisations, whole.entries), (5, 10_000_000, 100_000, 10_000, 20_000));
+        assert_eq!((whole.nodes, whole.instances, whole.repetitions, whole.applications, whole.pods), (5_000, 50_000, 20, 1_000, 10_000));
     }
-    println!("{}", Figure::HEAD);
-    for figure in &figures {
-        println!("{figure}");
-    }
-    let goals: Vec<bool> = figures.iter().filter_map(|f| f.met).collect();
-    println!("{} of {} goals met", goals.iter().filter(|met| **met).count(), goals.len());
-    if failed.is_empty() { Ok(()) } else { bail!("could not be measured:\n  {}", failed.join("\n  ")) }
 }

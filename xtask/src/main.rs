@@ -54,11 +54,17 @@ enum Command {
     /// Delete the suite's data after asking (CONFIRM=yes answers for scripts).
     CleanData,
     /// The main job against the running suite, as a new user would do it.
-    Demo { arguments: Vec<String> },
+    Demo {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Everything the running suite must refuse: every operation, asked wrongly.
     Refusals,
-    /// Our figures against their anchors.
-    Bench { arguments: Vec<String> },
+    /// Our figures against their anchors (`list`: what there is; `show`: what was measured last; `--quick`).
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Every test, from a fresh clone.
     Test {
         /// Only unit and service tests: no suite is brought up.

@@ -203,17 +203,21 @@ pub fn story(work: &Work, name: &str, arguments: &[String]) -> Result<()> {
     run(Command::new(work.program(name)).args(arguments).envs(env).current_dir(&work.repository))
 }
 
-/// Measures our figures and their anchors; the only place that builds with optimisation.
+/// Measures our figures and their anchors, with programs that are built with optimisation.
 ///
 /// # Errors
 /// When the build or a measurement fails.
 pub fn bench(work: &Work, arguments: &[String]) -> Result<()> {
-    install_needs(work)?;
-    if text_from_env("GANTRY_BENCH_DEBUG").is_none() {
-        say("cargo build --release (bench, gantryd)");
-        run(&mut work.cargo(["build", "--locked", "--quiet", "--release", "-p", "gantry-integration-tests", "-p", "gantry-all"]))?;
-    }
     let profile = if text_from_env("GANTRY_BENCH_DEBUG").is_some() { "debug" } else { "release" };
+    // Whoever only wants to know what there is waits for no build.
+    let looks = arguments.iter().any(|a| ["list", "--list", "show", "--show", "--help"].contains(&a.as_str()));
+    if !(looks && work.target.join(profile).join("bench").exists()) {
+        install_needs(work)?;
+        if profile == "release" {
+            say("cargo build --release (bench, gantryd)");
+            run(&mut work.cargo(["build", "--locked", "--quiet", "--release", "-p", "gantry-integration-tests", "-p", "gantry-all"]))?;
+        }
+    }
     let env = settings::read_env(&work.home).unwrap_or_default();
     let program = work.target.join(profile).join("bench");
     run(Command::new(program).args(arguments).envs(env).current_dir(&work.repository))

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
+use crate::bench::former;
 use crate::bench::ground::{Ground, runtime};
 
 const ORG: &str = "acme";
@@ -190,6 +191,7 @@ impl Drop for Cloud {
 /// # Errors
 /// Then, or when `met` fails.
 pub async fn until(what: &str, limit: Duration, mut met: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    former::doing(what);
     let end = Instant::now() + limit;
     while !met().await? {
         ensure!(Instant::now() < end, "not within {limit:?}: {what}");

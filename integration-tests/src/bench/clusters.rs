@@ -23,6 +23,7 @@ use self::served::{SPACES, Served, space};
 use crate::bench::Options;
 use crate::bench::figure::Figure;
 use crate::bench::ground::{Ground, runtime};
+use crate::bench::results::Figures;
 use crate::bench::rounds::quantile_ms;
 use crate::bench::usage::resident_mib;
 
@@ -91,7 +92,7 @@ impl Bench<'_> {
     #[allow(clippy::cast_precision_loss, reason = "some thousands")]
     async fn measure(&self, options: &Options) -> Result<Vec<Figure>> {
         let wants = |figure| options.wants("clusters", figure);
-        let mut figures = Vec::new();
+        let mut figures = Figures::default();
         self.import().await?;
         self.cluster.asked();
         let count = options.applications.max(1);
@@ -137,7 +138,7 @@ impl Bench<'_> {
                 .unit("ms p99 from a pod's deletion to our API, the given cluster", "ms p99 from a pod's deletion to our API, pretended API server");
             figures.push(Figure::at_most("cluster-change", unit, rounds, 500.0));
         }
-        Ok(figures)
+        figures.all()
     }
 
     /// The cluster, with a prefix of our own, and the spaces on it.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::bench::Options;
 use crate::bench::figure::{Figure, Goal};
 use crate::bench::ledger::{Callers, Statement};
+use crate::bench::results::Figures;
 use crate::bench::rounds::{interleaved, median, quantile_ms};
 use crate::bench::stage::{HUNDRED, HUNDRED_ROWS, Stage, insert};
 
@@ -34,12 +35,13 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         || Ok(anchor.rate(options.round())? * HUNDRED as f64),
     )?;
     let rate = median(rounds.iter().map(|r| r.ours).collect());
-    let mut figures = vec![Figure::compared("delivery-sustained", "events/s", HUNDRED_ROWS, rounds, Goal::AtLeast(0.3))];
+    let mut figures = Figures::default();
+    figures.push(Figure::compared("delivery-sustained", "events/s", HUNDRED_ROWS, rounds, Goal::AtLeast(0.3)));
     if options.wants("delivery", "delivery-latency") {
         let times = (0..options.rounds).map(|_| stage.run(latency(&mut callers, &reached, rate * LOAD, options.round())));
         figures.push(Figure::at_most("delivery-latency", "ms p99 at 30 % load", times.collect::<Result<_>>()?, 50.0));
     }
-    Ok(figures)
+    figures.all()
 }
 
 /// Events per second from the first append to the last committed row.

@@ -1,12 +1,12 @@
 //! One measured figure beside what it is measured against.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::fs;
-use std::path::Path;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::bench::results;
 use crate::bench::rounds::{Round, median};
 
 /// What the ratio `ours / anchor` should be.
@@ -19,11 +19,13 @@ pub enum Goal {
 }
 
 impl Goal {
+    /// What could not be divided was not measured, and is no success: an anchor of nothing makes every rate endless.
     fn met(self, ratio: f64) -> bool {
-        match self {
-            Self::AtLeast(goal) => ratio >= goal,
-            Self::AtMost(goal) => ratio <= goal,
-        }
+        ratio.is_finite()
+            && match self {
+                Self::AtLeast(goal) => ratio >= goal,
+                Self::AtMost(goal) => ratio <= goal,
+            }
     }
 }
 
@@ -36,25 +38,30 @@ impl fmt::Display for Goal {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Figure {
-    pub name: &'static str,
-    pub unit: &'static str,
+    pub name: Cow<'static, str>,
+    pub unit: Cow<'static, str>,
     /// Median of the rounds.
     pub ours: f64,
     /// Nothing, as are the four below, where there is nothing to compare with.
     pub anchor: Option<f64>,
-    pub anchor_name: Option<&'static str>,
+    pub anchor_name: Option<Cow<'static, str>>,
     /// Median of the rounds' ratios `ours / anchor`.
     pub ratio: Option<f64>,
     /// What the ratio should be.
     pub goal: Option<String>,
     pub met: Option<bool>,
+    /// Each measurement by itself; only written, for whoever wants to know how much they differ.
+    #[serde(default, skip_deserializing)]
     pub rounds: Vec<Round>,
 }
 
 impl Figure {
-    pub const HEAD: &'static str = "figure                                    ours         anchor    ratio  goal       unit (anchor)";
+    /// Over a table of figures.
+    pub fn head() -> String {
+        format!("{:<32} {:>13} {:>14} {:>8}  {:<7} {:<7} unit (anchor)", "figure", "ours", "anchor", "ratio", "goal", "met")
+    }
 
     /// Ours against something measured in the same run.
     pub fn compared(name: &'static str, unit: &'static str, anchor_name: &'static str, rounds: Vec<Round>, goal: Goal) -> Self {
@@ -66,7 +73,8 @@ impl Figure {
 
     fn judged(name: &'static str, unit: &'static str, ours: f64, anchor: (f64, &'static str), ratio: f64, goal: Goal, rounds: Vec<Round>) -> Self {
         let (goal, met) = (Some(goal.to_string()), Some(goal.met(ratio)));
-        Self { name, unit, ours, anchor: Some(anchor.0), anchor_name: Some(anchor.1), ratio: Some(ratio), goal, met, rounds }
+        let anchor_name = Some(anchor.1.into());
+        Self { name: name.into(), unit: unit.into(), ours, anchor: Some(anchor.0), anchor_name, ratio: Some(ratio), goal, met, rounds }
     }
 
     /// Ours where what its goal is about is not on this machine: shown, and neither met nor missed.
@@ -74,7 +82,7 @@ impl Figure {
         // JSON has no NaN: it is written as null.
         let rounds: Vec<_> = rounds.into_iter().map(|ours| Round { ours, anchor: f64::NAN }).collect();
         let ours = median(rounds.iter().map(|r| r.ours).collect());
-        Self { name, unit, ours, anchor: None, anchor_name: None, ratio: None, goal: None, met: None, rounds }
+        Self { name: name.into(), unit: unit.into(), ours, anchor: None, anchor_name: None, ratio: None, goal: None, met: None, rounds }
     }
 
     /// Ours against a fixed limit, at or below which it must stay.
@@ -97,11 +105,10 @@ impl Figure {
         Self::judged(name, unit, ours, (0.0, "limit"), ours, Goal::AtMost(0.0), rounds)
     }
 
+    /// # Errors
+    /// When the disk refuses.
     pub fn write(&self) -> Result<()> {
-        let folder = Path::new("target/bench");
-        fs::create_dir_all(folder)?;
-        fs::write(folder.join(format!("{}.json", self.name)), serde_json::to_string_pretty(self)? + "\n")?;
-        Ok(())
+        results::keep(self)
     }
 }
 
@@ -109,12 +116,12 @@ impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
         let verdict = match self.met {
-            Some(true) => "met",
+            Some(true) => "yes",
             Some(false) => "MISSED",
             None => "-",
         };
         let (anchor, ratio, goal) = (number(self.anchor), number(self.ratio), self.goal.as_deref().unwrap_or("-"));
-        let anchor_name = self.anchor_name.unwrap_or("alone");
+        let anchor_name = self.anchor_name.as_deref().unwrap_or("alone");
         write!(f, "{:<32} {:>13.3} {anchor:>14} {ratio:>8}  {goal:<7} {verdict:<7} {} ({anchor_name})", self.name, self.ours, self.unit)
     }
 }
@@ -128,6 +135,26 @@ mod tests {
         let figure = Figure::at_most("x", "s", vec![9.0, 1.0, 2.0], 2.0);
         assert_eq!((figure.ours, figure.met), (2.0, Some(true)));
         assert_eq!(Figure::at_most("x", "s", vec![3.0], 2.0).met, Some(false));
+    }
+
+    #[test]
+    fn a_ratio_to_nothing_meets_no_goal() {
+        let rounds = vec![Round { ours: 10.0, anchor: 0.0 }; 3];
+        assert_eq!(Figure::compared("x", "1/s", "y", rounds, Goal::AtLeast(1.5)).met, Some(false));
+    }
+
+    #[test]
+    fn a_figure_is_an_object_with_these_members_and_reads_back() {
+        let figure = Figure::at_most("idle-memory", "MiB", vec![200.0; 5], 250.0);
+        let shown = serde_json::to_value(&figure).unwrap();
+        let members: std::collections::BTreeSet<_> = shown.as_object().unwrap().keys().map(String::as_str).collect();
+        let asked = std::collections::BTreeSet::from(["name", "unit", "ours", "anchor", "anchor_name", "ratio", "goal", "met", "rounds"]);
+        assert_eq!(members, asked);
+        let back: Figure = serde_json::from_value(shown).unwrap();
+        assert_eq!(back.to_string(), figure.to_string());
+        assert!(Figure::head().find("unit") == back.to_string().find("MiB"));
+        let alone = serde_json::to_value(Figure::alone("x", "1/s", vec![1.0])).unwrap();
+        assert_eq!(serde_json::from_value::<Figure>(alone).unwrap().met, None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! service host. Everything is removed when it is dropped.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,6 +10,11 @@ use gantry_host::{Platform, Running};
 use gantry_kernel::{Env, Secret};
 use gantry_servers::server::free_port;
 use gantry_servers::{Nats, Need, Postgres, Redis, Server, ensure_running, install, remove_folder, stop};
+
+use crate::bench::former;
+
+/// Two may stand side by side in one process, each with servers of its own.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 pub struct Ground {
     folder: PathBuf,
@@ -23,9 +29,10 @@ impl Ground {
     /// # Errors
     /// When a server is missing and cannot be installed, or does not start.
     pub fn start() -> Result<Self> {
+        former::doing("Postgres, NATS and Redis");
         install::ensure(&Need::TESTS, &mut |line| eprintln!("bench: {line}"))?;
         // On the disk that the suite's data would lie on: a folder in memory would flatter both sides.
-        let folder = Path::new("target/bench/ground").join(std::process::id().to_string());
+        let folder = Path::new("target/bench/ground").join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&folder)?;
         let folder = folder.canonicalize()?;
         let postgres = Postgres::new(&folder, free_port()?, true)?;

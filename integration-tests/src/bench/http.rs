@@ -26,6 +26,7 @@ use crate::bench::Options;
 use crate::bench::figure::{Figure, Goal};
 use crate::bench::ground::{Ground, runtime};
 use crate::bench::pgbench::PgBench;
+use crate::bench::results::Figures;
 use crate::bench::rounds::interleaved;
 use crate::bench::usage::cpu_of;
 
@@ -57,7 +58,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         Ok((cpu_of(&pids())? - before) * 1e6 / requests as f64)
     };
     let anchor = || cost(&|| nginx.processes(), &constant);
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     let wants = |figure| options.wants("http", figure);
     if wants("http-memory") {
         let rounds = interleaved(options.rounds, || cost(&|| vec![desk.pid()], &ours), anchor)?;
@@ -93,5 +94,5 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         figures.push(Figure::compared("http-row", "reads/s", "pgbench, select of a row", rounds, Goal::AtLeast(0.5)));
     }
     stop(&nginx)?;
-    Ok(figures)
+    figures.all()
 }

@@ -9,19 +9,20 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use gantry_kubernetes::{Client, Kind, NAMESPACE, NODE, POD, Seen, Sink, Trouble, follow};
 use gantry_servers::text_from_env;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::Options;
+use crate::bench::cloud::until;
 use crate::bench::clusters::Cluster;
 use crate::bench::figure::{Figure, Goal};
 use crate::bench::ground::runtime;
 use crate::bench::http::Process;
 use crate::bench::rounds::Round;
+use crate::bench::{Options, former};
 
 pub const FIGURES: &[&str] = &["kube-scheduler-bound"];
 
@@ -29,6 +30,8 @@ const ANCHOR: &str = "GANTRY_BENCH_KUBE_SCHEDULER";
 const GOAL: f64 = 1.5;
 const NODES: usize = 1_000;
 const PODS: usize = 5_000;
+/// Of a quick look.
+const FEW: (usize, usize) = (50, 250);
 /// Writes under way at once while the ground is laid.
 const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -42,8 +45,13 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         let cluster = Cluster::find().await?;
         let kubeconfig = folder.join("kubeconfig");
         std::fs::write(&kubeconfig, cluster.kubeconfig())?;
-        let field = Field { client: cluster.client()?, folder, kubeconfig, namespace: format!("gantry-bench-pods-{}", std::process::id()) };
-        field.lay().await?;
+        let (nodes, pods) = if options.quick { FEW } else { (NODES, PODS) };
+        let field = Field { client: cluster.client()?, folder, kubeconfig, namespace: format!("gantry-bench-pods-{}", std::process::id()), nodes, pods };
+        former::say(&format!("a namespace and {nodes} nodes without machines"));
+        if let Err(error) = field.lay().await {
+            field.clear().await;
+            return Err(error);
+        }
         let unit = cluster.unit("pods bound/s, 1,000 nodes, the given cluster", "pods bound/s, 1,000 nodes, pretended API server");
         let figure = match text_from_env(ANCHOR) {
             Some(peer) => {
@@ -62,6 +70,9 @@ struct Field {
     folder: PathBuf,
     kubeconfig: PathBuf,
     namespace: String,
+    nodes: usize,
+    /// Of one round.
+    pods: usize,
 }
 
 impl Field {
@@ -84,7 +95,7 @@ impl Field {
                 "status": { "capacity": room, "allocatable": room, "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }] },
             })
         };
-        self.make(&NODE.path(None), (0..NODES).map(node)).await
+        self.make(&NODE.path(None), (0..self.nodes).map(node)).await
     }
 
     fn node(&self, n: usize) -> String {
@@ -147,7 +158,6 @@ impl Field {
     }
 
     /// Pods a second. The pods wait before the scheduler is started, and are gone when this returns.
-    #[allow(clippy::cast_precision_loss, reason = "some thousands")]
     async fn bound(&self, scheduler: &str, start: impl Fn(&str) -> Result<Process>) -> Result<f64> {
         let pod = |n: usize| {
             json!({
@@ -162,32 +172,45 @@ impl Field {
             })
         };
         let path = POD.path(Some(&self.namespace));
-        self.make(&path, (0..PODS).map(pod)).await?;
+        former::say(&format!("{} pods for {scheduler}", self.pods));
+        self.make(&path, (0..self.pods).map(pod)).await?;
         let seen = Arc::new(Bindings::default());
         let (client, sink, over) = (self.client.clone(), Arc::clone(&seen), CancellationToken::new());
         let (selector, stop) = (format!("bench={scheduler}"), over.clone());
         let watch = tokio::spawn(async move { follow(client, &POD, selector, &*sink, stop).await });
-        let process = start(scheduler)?;
-        let deadline = Instant::now() + PATIENCE;
-        let rate = loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let (bound, first, last) = seen.so_far();
-            if bound >= PODS {
-                break bound as f64 / (last - first).as_secs_f64().max(0.001);
-            }
-            ensure!(Instant::now() < deadline, "{bound} of {PODS} pods are bound; see {}", self.folder.join(format!("{scheduler}.log")).display());
-        };
-        drop(process);
+        let rate = self.first_to_last(scheduler, start, &seen).await;
         over.cancel();
         watch.await?;
+        let rate = rate?;
         let gone = |n: usize| async move { self.client.delete(&POD, Some(&self.namespace), &format!("{scheduler}-{n:05}"), None).await };
-        stream::iter((0..PODS).map(gone)).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        stream::iter((0..self.pods).map(gone)).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         Ok(rate)
+    }
+
+    /// Starts the scheduler once all of its pods are seen waiting (one that was bound before would be told of when the list comes, as if it
+    /// had been bound then) and ends it when all are bound.
+    #[allow(clippy::cast_precision_loss, reason = "some thousands")]
+    async fn first_to_last(&self, scheduler: &str, start: impl Fn(&str) -> Result<Process>, seen: &Bindings) -> Result<f64> {
+        let (log, deadline) = (self.folder.join(format!("{scheduler}.log")), Instant::now() + PATIENCE);
+        until("all pods are listed", PATIENCE, async || Ok(seen.listed() >= self.pods)).await?;
+        let mut process = start(scheduler)?;
+        former::doing(&format!("{scheduler} binds its pods"));
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let (bound, first, last) = seen.so_far();
+            if bound >= self.pods {
+                return Ok(bound as f64 / (last - first).as_secs_f64().max(0.001));
+            }
+            if let Some(status) = process.ended() {
+                bail!("the scheduler ended with {status} after {bound} of {} pods; see {}", self.pods, log.display());
+            }
+            ensure!(Instant::now() < deadline, "{bound} of {} pods are bound; see {}", self.pods, log.display());
+        }
     }
 
     async fn clear(&self) {
         let gone = |n: usize| async move { self.client.delete(&NODE, None, &self.node(n), None).await };
-        let nodes = stream::iter((0..NODES).map(gone)).buffer_unordered(AT_ONCE).try_collect::<()>().await;
+        let nodes = stream::iter((0..self.nodes).map(gone)).buffer_unordered(AT_ONCE).try_collect::<()>().await;
         let namespace = self.client.delete(&NAMESPACE, None, &self.namespace, None).await;
         if let Err(trouble) = nodes.and(namespace) {
             eprintln!("bench: something may be left on the cluster: {trouble}");
@@ -195,32 +218,49 @@ impl Field {
     }
 }
 
-/// Which pods have a node, and when the first and the last one was told of.
+/// Which pods there are, which have a node, and when the first and the last of these was told of.
 #[derive(Default)]
-struct Bindings(Mutex<(HashSet<String>, Option<Instant>, Option<Instant>)>);
+struct Bindings(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    /// In the first list.
+    listed: usize,
+    bound: HashSet<String>,
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
 
 impl Bindings {
+    fn listed(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).listed
+    }
+
+    /// How many are bound; since when, and until when.
     fn so_far(&self) -> (usize, Instant, Instant) {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        (held.0.len(), held.1.unwrap_or(now), held.2.unwrap_or(now))
+        (told.bound.len(), told.first.unwrap_or(now), told.last.unwrap_or(now))
     }
 }
 
 impl Sink for Bindings {
     fn see(&self, _: &Kind, seen: Seen) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let objects = match seen {
-            Seen::All(all) => all,
+            Seen::All(all) => {
+                told.listed = all.len();
+                all
+            }
             Seen::There(one) => vec![one],
             Seen::Gone(_) => return,
         };
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for pod in objects {
-            if pod["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty()) && held.0.insert(pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
-            {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            if pod["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty()) && told.bound.insert(name.to_owned()) {
                 let now = Instant::now();
-                held.1.get_or_insert(now);
-                held.2 = Some(now);
+                told.first.get_or_insert(now);
+                told.last = Some(now);
             }
         }
     }
@@ -229,5 +269,27 @@ impl Sink for Bindings {
         if let Some(trouble) = trouble {
             eprintln!("bench: the pods cannot be watched now: {trouble}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_runs_from_the_first_binding_that_was_told_to_the_last() {
+        let bindings = Bindings::default();
+        let pod = |name: &str, node: Option<&str>| json!({ "metadata": { "name": name }, "spec": { "nodeName": node } });
+        bindings.see(&POD, Seen::All(vec![pod("a", None), pod("b", None), pod("c", Some(""))]));
+        assert_eq!((bindings.listed(), bindings.so_far().0), (3, 0));
+        bindings.see(&POD, Seen::There(pod("a", Some("node-1"))));
+        let (_, first, _) = bindings.so_far();
+        // Told once more, as after each change of it.
+        bindings.see(&POD, Seen::There(pod("a", Some("node-1"))));
+        bindings.see(&POD, Seen::There(pod("b", Some("node-1"))));
+        bindings.see(&POD, Seen::Gone(pod("a", Some("node-1"))));
+        let seen = bindings.so_far();
+        assert_eq!((seen.0, seen.1), (2, first));
+        assert!(seen.2 >= first);
     }
 }

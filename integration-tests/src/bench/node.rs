@@ -13,11 +13,12 @@ use gantry_cri::Cri;
 use gantry_scheduler::Config;
 use gantry_servers::process::send;
 use gantry_servers::server::free_port;
-use gantry_servers::{Containerd, Need, Network, Server, Signal, busybox, ensure_running, install, is_root, stop};
+use gantry_servers::{Containerd, Need, Network, PidFile, Server, Signal, busybox, ensure_running, install, is_root, stop};
 use gantry_testkit::neighbours::Digests;
 use reqwest::Method;
 
 use crate::bench::cloud::{Cloud, until};
+use crate::bench::ground::runtime;
 use crate::bench::http::Process;
 use crate::bench::usage::{cpu_of_trees, processes_with, with_children};
 
@@ -226,33 +227,61 @@ impl Node {
         self.agent = None;
         stop_haproxy(&self.home)?;
         if self.containerd.pid_file().alive().is_some() {
-            if let Err(error) = self.cloud.run(self.remove_pods()) {
+            if let Err(error) = self.cloud.run(remove_pods(&self.cri)) {
                 eprintln!("bench: pods are left: {error:#}");
             }
             stop(&self.containerd)?;
         }
-        // Those of pods that could not be removed, with what they hold.
-        for pid in processes_with(&self.containerd.socket().display().to_string()).into_iter().flat_map(with_children) {
-            send(pid, Signal::Kill);
-        }
-        remove_addresses()?;
-        // Absent where no pod ever ran.
-        let _ = Command::new("ip").args(["link", "delete", BRIDGE]).output();
-        unmount_below(&self.home)
+        clear_machine(&self.home, &self.containerd.socket())
     }
 }
 
-impl Node {
-    async fn remove_pods(&self) -> Result<()> {
-        for pod in self.cri.list_pods(&BTreeMap::new()).await? {
-            self.cri.stop_pod(&pod.id).await?;
-            self.cri.remove_pod(&pod.id).await?;
-            if let Some(instance) = pod.labels.get(INSTANCE) {
-                remove_cgroups(instance);
-            }
+async fn remove_pods(cri: &Cri) -> Result<()> {
+    for pod in cri.list_pods(&BTreeMap::new()).await? {
+        cri.stop_pod(&pod.id).await?;
+        cri.remove_pod(&pod.id).await?;
+        if let Some(instance) = pod.labels.get(INSTANCE) {
+            remove_cgroups(instance);
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// What is left once containerd has ended.
+fn clear_machine(home: &Path, socket: &Path) -> Result<()> {
+    // Those of pods that could not be removed, with what they hold.
+    for pid in processes_with(&socket.display().to_string()).into_iter().flat_map(with_children) {
+        send(pid, Signal::Kill);
+    }
+    remove_addresses()?;
+    // Absent where no pod ever ran.
+    let _ = Command::new("ip").args(["link", "delete", BRIDGE]).output();
+    unmount_below(home)
+}
+
+/// Takes away what a node has left whose bench was killed: its balancer, and if it had a containerd in `home`, the pods and their traces.
+/// Its agent must have ended.
+///
+/// # Errors
+/// When something stays.
+pub fn clear_after(home: &Path) -> Result<()> {
+    stop_haproxy(home)?;
+    let socket = home.join("containerd/containerd.sock");
+    if !home.join("containerd").is_dir() {
+        return Ok(());
+    }
+    let containerd = PidFile::new(home.join("run/containerd.pid"));
+    if containerd.alive().is_some() {
+        let removed = runtime()?.block_on(async {
+            let cri = Cri::lazy(&socket);
+            tokio::time::timeout(Duration::from_secs(120), remove_pods(&cri)).await?
+        });
+        if let Err(error) = removed {
+            eprintln!("bench: pods are left: {error:#}");
+        }
+        containerd.stop(Signal::Term, Duration::from_secs(20))?;
+    }
+    clear_machine(home, &socket)
 }
 
 impl Drop for Node {

@@ -16,6 +16,7 @@ use self::nodes::Nodes;
 use crate::bench::Options;
 use crate::bench::cloud::{Cloud, until};
 use crate::bench::figure::Figure;
+use crate::bench::results::Figures;
 
 pub const FIGURES: &[&str] = &["placements", "placements-acknowledged", "replacements"];
 
@@ -41,7 +42,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     config.placement.rebalance_moves = 0;
     let timeout = config.node_timeout();
     let cloud = Cloud::start(config, Digests::default(), &[SPACE, moved::SPACE])?;
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     let wants = |figure| options.wants("placements", figure);
     cloud.run(async {
         let nodes = Nodes::join(&cloud, options.nodes).await?;
@@ -71,7 +72,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         }
         anyhow::Ok(())
     })?;
-    Ok(figures)
+    figures.all()
 }
 
 fn app(round: usize, n: usize) -> String {

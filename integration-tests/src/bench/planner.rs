@@ -11,6 +11,7 @@ use gantry_planner::{
 
 use crate::bench::Options;
 use crate::bench::figure::Figure;
+use crate::bench::results::Figures;
 
 pub const FIGURES: &[&str] = &["planner-plain", "planner-rules", "planner-change"];
 
@@ -21,7 +22,7 @@ const INSTANCES: usize = 50_000;
 const WORKLOADS: usize = 50;
 
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     let wants = |figure| options.wants("planner", figure);
     if wants("planner-plain") {
         let rounds = (0..options.rounds).map(|_| rate(options.round(), plain)).collect::<Result<_>>()?;
@@ -35,7 +36,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         let rounds = (0..options.rounds).map(|_| change(options.round())).collect::<Result<_>>()?;
         figures.push(Figure::at_most("planner-change", "ms p99 of one change on a full cluster of 5,000 nodes, 50,000 instances", rounds, 5.0));
     }
-    Ok(figures)
+    figures.all()
 }
 
 fn cluster() -> Cluster {

@@ -25,6 +25,7 @@ use crate::bench::Options;
 use crate::bench::figure::{Figure, Goal};
 use crate::bench::ground::runtime;
 use crate::bench::http::load::Http;
+use crate::bench::results::Figures;
 use crate::bench::rounds::Round;
 use crate::bench::usage::{cpu_of, with_children};
 
@@ -84,7 +85,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         processor.push(Round { ours: ours.1, anchor: anchor.1 });
     }
     stop(&anchor)?;
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     if options.wants("proxy", "proxy-requests") {
         figures.push(Figure::compared("proxy-requests", "requests/s", ANCHOR, requests, Goal::AtLeast(0.9)));
     }
@@ -92,7 +93,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         // The same goal where the machine's other half, which asks and answers, does not dilute it.
         figures.push(Figure::compared("proxy-cpu", "us of HAProxy's CPU per request", ANCHOR, processor, Goal::AtMost(1.11)));
     }
-    Ok(figures)
+    figures.all()
 }
 
 /// The agent's HAProxy; stopped when it is dropped.

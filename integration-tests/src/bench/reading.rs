@@ -10,6 +10,7 @@ use gantry_es_pg::rebuild;
 use crate::bench::Options;
 use crate::bench::figure::{Figure, Goal};
 use crate::bench::ledger::{Callers, Statement};
+use crate::bench::results::Figures;
 use crate::bench::rounds::interleaved;
 use crate::bench::stage::{HUNDRED, Stage};
 
@@ -20,7 +21,7 @@ const EVENTS: i64 = 200_000;
 
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     let stage = Stage::set()?;
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     if options.wants("reading", "aggregate-load") {
         let mut callers = Callers::new(stage.channel()?, "loaded", 1);
         stage.run(callers.append_once(HUNDRED))?;
@@ -41,7 +42,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         let rounds = interleaved(options.rounds, || stage.run(rebuilt(&stage)), || stage.run(read(&stage)))?;
         figures.push(Figure::compared("projection-rebuild", "events/s", "sqlx reading the log's rows in order", rounds, Goal::AtLeast(0.4)));
     }
-    Ok(figures)
+    figures.all()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "some hundred thousand")]

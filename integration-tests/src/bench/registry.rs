@@ -24,8 +24,9 @@ use self::peer::Peer;
 use self::side::{Side, Took};
 use super::figure::{Figure, Goal};
 use super::ground::Ground;
+use super::results::Figures;
 use super::rounds::Round;
-use super::{Options, rounds};
+use super::{Options, former, rounds};
 
 pub const FIGURES: &[&str] = &[
     "registry-push",
@@ -56,6 +57,7 @@ pub const FIGURES: &[&str] = &[
 ];
 
 const PEER: &str = "docker-registry";
+const MEMORY: &str = "registry-memory";
 /// Repositories that the measurements use, one for each client.
 pub const CLIENTS: usize = 8;
 
@@ -72,6 +74,13 @@ pub fn repository(n: usize) -> String {
 }
 
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
+    let (wanted, mut figures) = (Wanted(options), Figures::default());
+    if wanted.any(&[MEMORY]) {
+        figures.push(memory(&wanted)?);
+    }
+    if !FIGURES.iter().any(|name| *name != MEMORY && wanted.any(&[*name])) {
+        return figures.all();
+    }
     install::ensure(&[Need::DockerRegistry], &mut |line| eprintln!("bench: {line}"))?;
     let ground = Ground::start()?;
     let pki = Pki::open(&ground.platform().ca_dir)?;
@@ -91,18 +100,31 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         let pid = peer.pid().ok_or_else(|| anyhow::anyhow!("{PEER} has ended"))?;
         pairs.push(Pair { ours: mine, peer: Side::new(door, pid), suffix });
     }
-    let mut figures = Vec::new();
-    let wanted = Wanted(options);
     for pair in &pairs {
+        former::doing("one large blob");
         figures.extend(large::measure(&wanted, pair)?);
+        former::doing("small images");
         figures.extend(images::measure(&wanted, pair)?);
     }
+    former::doing("small requests");
     figures.extend(requests::measure(&wanted, &pairs[1])?);
-    figures.extend(inside::measure(&wanted, &ours, &pairs[0].ours)?);
+    inside::measure(&wanted, &ours, &pairs[0].ours, &mut figures)?;
     for peer in &peers {
         stop(peer)?;
     }
-    Ok(figures)
+    figures.all()
+}
+
+/// Of a process that has done nothing before: what scans and long lists took is not what pushes take.
+fn memory(wanted: &Wanted<'_>) -> Result<Figure> {
+    former::doing("memory during pushes");
+    let ground = Ground::start()?;
+    let ours = Ours::start(&ground)?;
+    let mut side = Side::new(ours.door(None), ours.pid());
+    for name in (0..CLIENTS).map(repository) {
+        side.sign_in(&name, &ours.token(&name)?);
+    }
+    inside::memory(wanted, &side)
 }
 
 /// Which figures of this group are asked for.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use self::load::Load;
-use crate::bench::Options;
 use crate::bench::cloud::until;
 use crate::bench::figure::Figure;
 use crate::bench::node::Node;
+use crate::bench::results::Figures;
+use crate::bench::{Options, former};
 
 pub const FIGURES: &[&str] = &["rollout-rolling", "rollout-blue-green", "rollout-canary"];
 
@@ -33,23 +34,26 @@ const AROUND: Duration = Duration::from_secs(1);
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     ensure!(options.repetitions > 0, "--repetitions must be more than 0");
     let node = Node::start()?;
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     for (figure, release) in KINDS {
         if !options.wants("rollouts", figure) {
             continue;
         }
+        former::say(figure);
         let failed = node.cloud.run(releases(&node, figure, release, options.repetitions))?;
         figures.push(Figure::none(figure, "failed requests of all repetitions, 10 instances, 500 requests/s", failed));
     }
-    Ok(figures)
+    figures.all()
 }
 
 /// Failed requests of each repetition.
 async fn releases(node: &Node, app: &str, release: &str, repetitions: usize) -> Result<Vec<f64>> {
     let revision = node.compose(app, &document(0, release)).await?;
     node.runs(app, revision).await?;
+    answers(node).await?;
     let mut all = Vec::new();
     for repetition in 1..=repetitions {
+        former::doing(&format!("{app}, repetition {repetition} of {repetitions}"));
         let failed = once(node, app, &document(repetition, release)).await.with_context(|| format!("{app}, repetition {repetition}"))?;
         all.push(f64::from(failed));
     }
@@ -57,8 +61,23 @@ async fn releases(node: &Node, app: &str, release: &str, repetitions: usize) -> 
     Ok(all)
 }
 
+/// Where the application is asked: by its own port, and by its host's name.
+fn urls(node: &Node) -> [String; 2] {
+    [format!("http://127.0.0.1:{PORT}/"), format!("http://{HOST}:{}/", node.http.port())]
+}
+
+/// Waits until the first revision can be asked: its arrival is no release.
+async fn answers(node: &Node) -> Result<()> {
+    let http = reqwest::Client::builder().resolve(HOST, node.http).timeout(Duration::from_secs(1)).no_proxy().build()?;
+    for url in urls(node) {
+        until("the application answers", PATIENCE, async || Ok(http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()))).await?;
+    }
+    Ok(())
+}
+
 async fn once(node: &Node, app: &str, document: &str) -> Result<u32> {
-    let load = Load::start(RATE, &format!("http://127.0.0.1:{PORT}/"), &format!("http://{HOST}:{}/", node.http.port()), node.http)?;
+    let [by_port, by_name] = urls(node);
+    let load = Load::start(RATE, &by_port, &by_name, node.http)?;
     tokio::time::sleep(AROUND).await;
     let revision = node.compose(app, document).await?;
     let released = async {

@@ -30,9 +30,14 @@ pub fn interleaved(rounds: usize, mut ours: impl FnMut() -> Result<f64>, mut anc
     Ok(measured)
 }
 
+/// Of an even number, halfway between the two in the middle: the upper one alone would flatter rates.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let (upper, lower) = (values.len() / 2, values.len().saturating_sub(1) / 2);
+    match (values.get(lower), values.get(upper)) {
+        (Some(lower), Some(upper)) => f64::midpoint(*lower, *upper),
+        _ => f64::NAN,
+    }
 }
 
 /// The `q` quantile (0.99: the time that one of a hundred exceeds), in milliseconds.
@@ -46,6 +51,13 @@ pub fn quantile_ms(mut times: Vec<Duration>, q: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_median_lies_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(Vec::new()).is_nan());
+    }
 
     #[test]
     fn a_quantile_is_a_measured_value() {

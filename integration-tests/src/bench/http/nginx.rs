@@ -78,3 +78,10 @@ impl Server for Nginx {
         Ok(())
     }
 }
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Also when a measurement broke off.
+        let _ = gantry_servers::stop(self);
+    }
+}

@@ -3,21 +3,29 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use gantry_host::Platform;
 use gantry_servers::server::free_port;
-use gantry_servers::until;
+use gantry_servers::{PidFile, until};
 
 use super::desk::Desk;
+use crate::bench::former;
 use crate::bench::ground::Ground;
 
-/// A child that is killed when this is dropped.
-pub struct Process(Child);
+/// A child that is killed when this is dropped, and by the next run if nobody came to drop it.
+pub struct Process {
+    child: Child,
+    note: PidFile,
+}
 
 impl Process {
+    fn of(child: Child) -> Self {
+        Self { note: former::note(child.id()), child }
+    }
+
     /// Settings of the platform go along in the environment; what it prints goes to `log`.
     pub fn start(program: &Path, args: &[&str], platform: &Platform, log: &Path, more: &[(&str, String)]) -> Result<Self> {
         let mut command = Command::new(program);
@@ -35,32 +43,38 @@ impl Process {
         command.envs(more.iter().map(|(key, value)| (format!("GANTRYD__{key}"), value)));
         // The line per request that every suite writes is a part of its cost.
         command.env("GANTRYD__PLATFORM__LOG", "info").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(log)?);
-        Ok(Self(command.spawn().with_context(|| format!("cannot run {}", program.display()))?))
+        Ok(Self::of(command.spawn().with_context(|| format!("cannot run {}", program.display()))?))
     }
 
     /// A program that needs no settings of the platform; what it prints goes to `log`.
     pub fn spawn(mut command: Command, log: &Path) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?);
-        Ok(Self(command.spawn().with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))?))
+        Ok(Self::of(command.spawn().with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))?))
     }
 
     pub fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
+    }
+
+    /// How it ended, if it has: nobody need wait for it any more.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     pub fn stdin(&mut self) -> Option<std::process::ChildStdin> {
-        self.0.stdin.take()
+        self.child.stdin.take()
     }
 
     pub fn stdout(&mut self) -> Option<std::process::ChildStdout> {
-        self.0.stdout.take()
+        self.child.stdout.take()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.note.remove();
     }
 }
 

@@ -14,6 +14,7 @@ use jsonwebtoken::jwk::JwkSet;
 use crate::bench::Options;
 use crate::bench::figure::{Figure, Goal};
 use crate::bench::ground::runtime;
+use crate::bench::results::Figures;
 use crate::bench::rounds::{interleaved, quantile_ms};
 
 pub const FIGURES: &[&str] = &["token-check-cached", "token-check", "rights-decision"];
@@ -32,7 +33,7 @@ const DECISIONS: u128 = 200_000;
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     let runtime = runtime()?;
     let env = Env::system();
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     let wants = |figure| options.wants("checks", figure);
     if wants("token-check-cached") || wants("token-check") {
         let signer = Signer::new();
@@ -53,7 +54,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         let rounds = (0..options.rounds).map(|round| decisions(&auth, round as u128)).collect::<Result<_>>()?;
         figures.push(Figure::at_most("rights-decision", "us p99, 10,000 users, 200 roles, 100,000 bindings", rounds, 20.0));
     }
-    Ok(figures)
+    figures.all()
 }
 
 /// All keys are known from the beginning.

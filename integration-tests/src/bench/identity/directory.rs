@@ -9,13 +9,11 @@ use serde_json::{Value, json};
 
 use super::ask::{self, Talk};
 use super::served::Served;
-use crate::bench::Options;
 use crate::bench::figure::Figure;
 use crate::bench::ground::{Ground, runtime};
+use crate::bench::{Options, former};
 
 pub const FIGURES: &[&str] = &["directory-first-sync", "directory-next-sync"];
-/// Each first synchronisation needs a company of its own: a round is an upstream.
-const ROUNDS: usize = 3;
 /// Everybody is in one of so many groups.
 const GROUPS: usize = 100;
 
@@ -23,7 +21,9 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     let Some(slapd) = Slapd::start(&company(options.entries)) else { anyhow::bail!("no slapd here") };
     let runtime = runtime()?;
     let (mut first, mut next) = (Vec::new(), Vec::new());
-    for _ in 0..options.rounds.min(ROUNDS) {
+    // Each first synchronisation needs an installation that knows nobody yet.
+    for round in 0..options.rounds {
+        former::say(&format!("round {} of {}", round + 1, options.rounds));
         let ground = Ground::start()?;
         let served = Served::start(&ground, &runtime, &[])?;
         runtime.block_on(async {

@@ -8,10 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
+use gantry_servers::PidFile;
 use serde::Deserialize;
 
 use super::ask::Server;
 use super::tokens::Endpoint;
+use crate::bench::former;
 
 const FILES: [(&str, &str); 3] = [
     ("package.json", include_str!("../../../oidc-provider/package.json")),
@@ -31,6 +33,7 @@ struct Said {
 /// Ends with this.
 pub struct OidcProvider {
     child: Child,
+    note: PidFile,
     said: Said,
 }
 
@@ -50,10 +53,11 @@ impl OidcProvider {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot run node: the anchor of the token figures needs Node 20 or newer")?;
+        let note = former::note(child.id());
         // It has more to say than what it is asked for.
         let line = said(child.stdout.take().context("its output is ours")?).context("oidc-provider did not start: run its server.mjs by hand")?;
         let said = serde_json::from_str(&line).with_context(|| format!("oidc-provider said {line}"))?;
-        Ok(Self { child, said })
+        Ok(Self { child, note, said })
     }
 
     pub fn pid(&self) -> u32 {
@@ -76,6 +80,7 @@ impl Drop for OidcProvider {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.note.remove();
     }
 }
 

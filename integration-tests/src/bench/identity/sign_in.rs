@@ -17,6 +17,7 @@ use super::steady::steady;
 use crate::bench::Options;
 use crate::bench::figure::{Figure, Goal};
 use crate::bench::ground::{Ground, runtime};
+use crate::bench::results::Figures;
 use crate::bench::rounds::{interleaved, quantile_ms};
 
 pub const FIGURES: &[&str] = &["sign-in", "sign-in-others", "sign-in-flood", "sign-in-flood-others"];
@@ -39,7 +40,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     // A sign-in takes much longer than any other request: a round must hold some hundred.
     let each = options.round() * 2;
     runtime.block_on(rush(&server, PEOPLE, Duration::from_secs(2)))?;
-    let mut figures = Vec::new();
+    let mut figures = Figures::default();
     let wants = |figure| options.wants("sign-in", figure);
     if wants("sign-in") || wants("sign-in-others") {
         let mut others = Vec::new();
@@ -65,7 +66,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         figures.push(Figure::compared("sign-in-flood", "sign-ins/s, the excess told 429 or 503", "argon2id alone on all cores", rounds, Goal::AtLeast(0.7)));
         figures.push(Figure::at_most("sign-in-flood-others", "ms p99 of other endpoints meanwhile", others, 100.0));
     }
-    Ok(figures)
+    figures.all()
 }
 
 fn name(n: usize) -> String {

@@ -1,4 +1,4 @@
-//! What has no peer: long lists, memory, collection, scans.
+//! What has no peer: memory, collection, scans, long lists.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,27 +11,28 @@ use super::side::{Side, Small, digest, unique};
 use super::wire::Line;
 use super::{Wanted, quantile_ms};
 use crate::bench::figure::Figure;
+use crate::bench::former;
+use crate::bench::results::Figures;
 
 pub const REPOSITORIES: &[&str] = &["from", "into", "many", "gone", "kept", "scan"];
 const TAGS: u64 = 100_000;
 const ASKED: usize = 200;
 const API: &str = "/api/v1/orgs/acme/projects/bench/images";
 
-pub fn measure(wanted: &Wanted<'_>, ours: &Ours, side: &Side) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    if wanted.any(&["registry-memory"]) {
-        figures.push(memory(wanted, side)?);
-    }
+pub fn measure(wanted: &Wanted<'_>, ours: &Ours, side: &Side, figures: &mut Figures) -> Result<()> {
     if wanted.any(&["registry-collect", "registry-collect-cost"]) {
+        former::doing("collection");
         figures.extend(collection(wanted, ours, side)?);
     }
     if wanted.any(&["registry-scan-cold", "registry-scan-known"]) {
+        former::doing("scans");
         figures.extend(scans(wanted, ours, side)?);
     }
     if wanted.any(&["registry-tags-list", "registry-tags-search", "registry-projects-list"]) {
+        former::doing("a hundred thousand tags");
         figures.extend(lists(wanted, ours, side)?);
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// Lists of a repository with a hundred thousand tags: pages in the middle, a search, and the project's own list.
@@ -67,7 +68,7 @@ fn lists(wanted: &Wanted<'_>, ours: &Ours, side: &Side) -> Result<Vec<Figure>> {
 }
 
 /// The most that is resident while 32 clients push 64 MB each.
-fn memory(wanted: &Wanted<'_>, side: &Side) -> Result<Figure> {
+pub fn memory(wanted: &Wanted<'_>, side: &Side) -> Result<Figure> {
     let rest = vec![7u8; 64_000_000];
     let mut rounds = Vec::new();
     for _ in 0..wanted.rounds() {

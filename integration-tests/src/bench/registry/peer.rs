@@ -74,3 +74,10 @@ impl Server for Peer {
         Ok(())
     }
 }
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Also when a measurement broke off.
+        let _ = gantry_servers::stop(self);
+    }
+}
