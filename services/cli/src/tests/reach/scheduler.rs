@@ -83,6 +83,7 @@ const COMMANDS: &[&str] = &[
     "node cordon n1",
     "node uncordon n1",
     "node drain n1",
+    "node drain n1 --dry-run",
     "node settings n1",
     "node settings n1 --label a=b",
     "node join-token --node n1 --label a=b",
