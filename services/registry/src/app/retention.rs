@@ -7,11 +7,13 @@ use gantry_es::Meta;
 use gantry_kernel::ProjectId;
 
 use super::App;
+use super::settings::beyond;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::{MAX_BYTES, Manifest};
 use crate::domain::name::{Reference, RepositoryName, Tag};
 use crate::domain::pattern;
 use crate::domain::retention::{Candidate, Untagged, Verdict, is_attached, plan, plan_untagged};
+use crate::domain::settings::newer;
 use crate::error::{Error, IMAGE_NAMED, Result};
 use crate::store::entities::manifests;
 use crate::store::{images, lineage, pulls};
@@ -95,6 +97,10 @@ impl App {
     /// The store. What was deleted before stays deleted; repeating goes on.
     pub async fn retain(&self, at: (&str, &str), project: ProjectId, meta: &Meta) -> Result<Vec<Verdict>> {
         let settings = self.settings(project).await?;
+        // What was left out of its rules may be what keeps an image.
+        if settings.beyond.contains(newer::RETENTION) {
+            return Err(beyond("the retention rules"));
+        }
         let verdicts = self.plan_retention(project, &settings.retention).await?;
         let kept: HashSet<(&str, &str)> = verdicts.iter().filter(|v| v.keep).map(|v| (v.repository.as_str(), v.digest.as_str())).collect();
         for verdict in verdicts.iter().filter(|v| !v.keep) {
