@@ -75,7 +75,8 @@ impl App {
         let Some((kept, repository)) = settings.upstream_of(name.rest()) else { return Ok(None) };
         let remote = self.remote(project.id, &format!("upstream {}", kept.upstream.name), &kept.upstream.endpoint, kept.secret.as_ref()).await?;
         let place = Place { org: project.org.id, project: project.id, name: name.clone() };
-        Ok(Some(Origin { place, upstream: kept.upstream.clone(), source: Source { remote, repository, pace: Pace::default() } }))
+        let source = Source { remote, repository, prefix: kept.upstream.prefix.clone(), pace: Pace::default() };
+        Ok(Some(Origin { place, upstream: kept.upstream.clone(), source }))
     }
 
     /// Refuses pushes to a repository that is a cache: the next look at the upstream would undo them.
@@ -264,7 +265,8 @@ impl App {
             };
             return size.map(|size| Readable::There { size }).ok_or(unknown);
         }
-        if self.mount_own(name, digest).await? {
+        // Only what a manifest here names: others have been asked for by their digest alone.
+        if size.is_some() && self.mount_own(name, digest, &origin.source).await? {
             return Ok(Readable::Here(self.blob(name, digest, head).await?));
         }
         let coming = self.fetch(name, digest, size, &origin.source).await?;

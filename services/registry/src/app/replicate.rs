@@ -258,7 +258,7 @@ impl Running {
     }
 
     fn source(&self, repository: &str) -> Source {
-        Source { remote: self.remote.clone(), repository: repository.to_owned(), pace: self.pace.clone() }
+        Source { remote: self.remote.clone(), repository: repository.to_owned(), prefix: self.rule.local_prefix.clone(), pace: self.pace.clone() }
     }
 }
 
