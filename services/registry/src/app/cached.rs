@@ -29,6 +29,8 @@ use crate::store::{blobs, images};
 
 /// An upstream that did not answer is left alone for so long.
 const AFTER_FAULT: Duration = Duration::from_secs(30);
+/// Longer than a manifest takes to be kept.
+const KEEPING: Duration = Duration::from_secs(150);
 /// Tags and lists of referrers remembered as fresh.
 const REMEMBERED: u64 = 100_000;
 
@@ -181,10 +183,13 @@ impl App {
         if let Some(config) = manifest.image_config().filter(|c| c.size <= MAX_BYTES as u64) {
             self.ensure_blob(name, &config.digest, config.size, &origin.source).await?;
         }
+        let fill = Fill { repository: name.to_string(), digest: pulled.digest.to_string() };
+        let (db, payload) = (&self.host.db().orm, serde_json::to_value(&fill).map_err(anyhow::Error::from)?);
+        // Before the image: one that is here is not fetched again, so whoever is killed in between would leave it without its rest.
+        Todo::enqueue_after(db, FILL, &fill.key(), &payload, KEEPING).await?;
         let pushing = Pushing { reference, more_tags: Vec::new(), media_type: pulled.media_type.as_deref(), bytes: pulled.bytes, lacking: Lacking::Anything };
         self.keep_manifest(name, pushing, Meta::system()).await?;
-        let fill = Fill { repository: name.to_string(), digest: pulled.digest.to_string() };
-        Todo::enqueue(&self.host.db().orm, FILL, &fill.key(), &serde_json::to_value(&fill).map_err(anyhow::Error::from)?).await?;
+        Todo::enqueue(db, FILL, &fill.key(), &payload).await?;
         Ok(())
     }
 

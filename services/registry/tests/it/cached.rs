@@ -299,6 +299,10 @@ async fn rights_quota_and_the_ban_on_pushes_hold_for_a_cache() {
     assert_eq!(code(stage.push(REPO, "mine", &cached.token, &image.manifest).await).await, (403, "DENIED".into()));
     assert_eq!(cached.call(Method::PUT, "quota", Some(json!({ "bytes": 10 }))).await.0, 200);
     assert_eq!(code(read(cached.token.clone()).await).await, (403, "DENIED".into()));
+    // That the rest of an image is wanted is noted before the image is here, or a crash in between would leave it without.
+    let noted = "select count(*) from todos where name = 'cache-fill' and key = $1";
+    let key = format!("{REPO}@{}", image.digest());
+    assert_eq!(sqlx::query_scalar::<_, i64>(noted).bind(&key).fetch_one(&stage.host.db().pool).await.unwrap(), 1);
     assert_eq!(cached.call(Method::PUT, "quota", Some(json!({ "bytes": null }))).await.0, 200);
     assert_eq!(read(cached.token.clone()).await.status(), 200);
     let (_, used) = cached.call(Method::GET, "usage", None).await;
