@@ -29,7 +29,7 @@ const MOST: usize = 10_000;
 /// Database, or a stored document of another shape, perhaps a newer program's.
 pub async fn find(db: &impl ConnectionTrait, project: Uuid) -> anyhow::Result<Settings> {
     let row = table::Entity::find_by_id(project).one(db).await?;
-    row.map_or_else(|| Ok(Settings::default()), |r| serde_json::from_value(r.settings).with_context(|| format!("the kept settings of project {project}")))
+    row.map_or_else(|| Ok(Settings::default()), |r| newer::whole(r.settings).with_context(|| format!("the kept settings of project {project}")))
 }
 
 /// As far as this program understands them.
@@ -61,7 +61,7 @@ pub async fn all(db: &impl ConnectionTrait) -> anyhow::Result<Vec<(Uuid, Uuid, S
 }
 
 fn whole(row: table::Model) -> Option<(Uuid, Uuid, Settings)> {
-    match serde_json::from_value(row.settings) {
+    match newer::whole(row.settings) {
         Ok(settings) => Some((row.org, row.project, settings)),
         Err(error) => {
             tracing::warn!(project.id = %row.project, error = %error, "the settings of a project are not of this program's shape; nothing is done there by schedule");

@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use gantry_contract::registry::settings::{Change, Policy, Retention};
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{Deserialize, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
 
@@ -53,6 +53,18 @@ pub fn apply(settings: &mut Settings, change: &Value) -> Result<(), Error> {
         settings.beyond.extend(place(&change));
     }
     Ok(())
+}
+
+/// A project's settings from the read model, whole: for who writes them back, or acts by all of them.
+///
+/// # Errors
+/// They are damaged, or a newer program has written what this one does not know.
+pub fn whole(kept: Value) -> Result<Settings, Error> {
+    let known = serde_json::to_value(Settings::default())?;
+    if let Some(other) = kept.as_object().and_then(|parts| parts.keys().find(|part| known.get(part.as_str()).is_none())) {
+        return Err(Error::custom(format_args!("unknown field `{other}`")));
+    }
+    serde_json::from_value(kept)
 }
 
 /// A project's settings from the read model, as far as they are understood.
@@ -195,7 +207,9 @@ mod tests {
         let mut settings = after(&[policy(json!({})), json!({ "part": "quota", "value": 7 })]);
         let mut kept = serde_json::to_value(&settings).unwrap();
         assert_eq!(read(&kept).unwrap(), settings);
+        assert_eq!(whole(kept.clone()).unwrap(), settings);
         kept["quarantine"] = json!({ "days": 3 });
+        assert!(is_newer(&whole(kept.clone()).unwrap_err()), "written back, it would be lost");
         kept["scanning"]["depth"] = json!(2);
         assert_eq!(read(&kept).unwrap(), settings);
         kept["policies"]["release"]["must_have_sbom"] = json!(true);
