@@ -280,6 +280,15 @@ async fn two_replicas_fetch_a_blob_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_opens_no_content_of_the_rest_of_its_project() {
+    let cached = Cached::of("http://127.0.0.1:1", json!({})).await;
+    let bob = cached.stage.user("bob", Some((Role::Admin, cached.stage.shop.scope()))).await;
+    let digest = cached.stage.upload("acme/shop/secret", &cached.stage.full(bob, "acme/shop/secret"), b"for few").await;
+    // Robots may be for the cache alone.
+    assert!(cached.status(&format!("blobs/{digest}")).await >= 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rights_quota_and_the_ban_on_pushes_hold_for_a_cache() {
     clause("7.4.2.d");
     let Some(peer) = Peer::start(false) else { return };
