@@ -106,7 +106,8 @@ impl DecodeError {
     pub fn is_newer(&self) -> bool {
         match self {
             Self::Newer { .. } | Self::Unknown { .. } => true,
-            Self::Shape { .. } => false,
+            // Fields and values are added without a new version of the kind. serde tells it in words only.
+            Self::Shape { source, .. } => ["unknown field `", "unknown variant `"].iter().any(|word| source.to_string().starts_with(word)),
         }
     }
 }
@@ -266,5 +267,24 @@ mod tests {
         // A known kind with something else in it is a fault, and nobody's upgrade.
         let damaged = Door::decode("door.opened", 2, serde_json::json!({ "by": 7, "wide": true })).unwrap_err();
         assert!(matches!(damaged, DecodeError::Shape { .. }) && !damaged.is_newer(), "{damaged}");
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "data", deny_unknown_fields)]
+    enum Gate {
+        #[serde(rename = "gate.opened")]
+        Opened { by: String },
+    }
+
+    impl EventData for Gate {
+        const AGGREGATE: &'static str = "gate";
+    }
+
+    #[test]
+    fn a_field_that_a_newer_program_has_added_is_no_fault_of_the_event() {
+        let newer = Gate::decode("gate.opened", 1, serde_json::json!({ "by": "ada", "wide": true })).unwrap_err();
+        assert!(newer.is_newer(), "{newer}");
+        let damaged = Gate::decode("gate.opened", 1, serde_json::json!({ "by": 7 })).unwrap_err();
+        assert!(!damaged.is_newer(), "{damaged}");
     }
 }

@@ -52,6 +52,7 @@ impl Service for Registry {
         app.host.work(Arc::new(flows::cache::Filler(app.clone())));
         app.host.work(Arc::new(flows::replication::Replicator(app.clone())));
         app.host.work(Arc::new(flows::webhooks::Teller(app.clone())));
+        app.host.work(Arc::new(flows::retention::Leftovers(app.clone())));
         app.host.keep_running("cache", flows::cache::run(app.clone()));
         app.host.keep_running("replication", flows::replication::run(app.clone()));
         app.host.keep_running("webhooks", flows::webhooks::run(app.clone()));

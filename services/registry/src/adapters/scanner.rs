@@ -91,7 +91,7 @@ impl Client {
     /// # Errors
     /// Not reached, or refused.
     pub async fn begin(&self, request: &Value) -> Result<String, ScannerError> {
-        let answer = self.send(http::Method::POST, "api/v1/scan", &[], "application/json", Some(request)).await?;
+        let answer = self.send(http::Method::POST, "api/v1/scan", &[], external::RESPONSE, Some(request)).await?;
         let answer = self.expect(answer, StatusCode::ACCEPTED).await?;
         let body = self.whole(answer, LARGEST_ERROR).await?;
         let read: Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -29,6 +29,8 @@ use crate::store::{blobs, images};
 
 /// An upstream that did not answer is left alone for so long.
 const AFTER_FAULT: Duration = Duration::from_secs(30);
+/// Longer than a manifest takes to be kept.
+const KEEPING: Duration = Duration::from_secs(150);
 /// Tags and lists of referrers remembered as fresh.
 const REMEMBERED: u64 = 100_000;
 
@@ -75,7 +77,8 @@ impl App {
         let Some((kept, repository)) = settings.upstream_of(name.rest()) else { return Ok(None) };
         let remote = self.remote(project.id, &format!("upstream {}", kept.upstream.name), &kept.upstream.endpoint, kept.secret.as_ref()).await?;
         let place = Place { org: project.org.id, project: project.id, name: name.clone() };
-        Ok(Some(Origin { place, upstream: kept.upstream.clone(), source: Source { remote, repository, pace: Pace::default() } }))
+        let source = Source { remote, repository, prefix: kept.upstream.prefix.clone(), pace: Pace::default() };
+        Ok(Some(Origin { place, upstream: kept.upstream.clone(), source }))
     }
 
     /// Refuses pushes to a repository that is a cache: the next look at the upstream would undo them.
@@ -180,10 +183,13 @@ impl App {
         if let Some(config) = manifest.image_config().filter(|c| c.size <= MAX_BYTES as u64) {
             self.ensure_blob(name, &config.digest, config.size, &origin.source).await?;
         }
+        let fill = Fill { repository: name.to_string(), digest: pulled.digest.to_string() };
+        let (db, payload) = (&self.host.db().orm, serde_json::to_value(&fill).map_err(anyhow::Error::from)?);
+        // Before the image: one that is here is not fetched again, so whoever is killed in between would leave it without its rest.
+        Todo::enqueue_after(db, FILL, &fill.key(), &payload, KEEPING).await?;
         let pushing = Pushing { reference, more_tags: Vec::new(), media_type: pulled.media_type.as_deref(), bytes: pulled.bytes, lacking: Lacking::Anything };
         self.keep_manifest(name, pushing, Meta::system()).await?;
-        let fill = Fill { repository: name.to_string(), digest: pulled.digest.to_string() };
-        Todo::enqueue(&self.host.db().orm, FILL, &fill.key(), &serde_json::to_value(&fill).map_err(anyhow::Error::from)?).await?;
+        Todo::enqueue(db, FILL, &fill.key(), &payload).await?;
         Ok(())
     }
 
@@ -264,7 +270,8 @@ impl App {
             };
             return size.map(|size| Readable::There { size }).ok_or(unknown);
         }
-        if self.mount_own(name, digest).await? {
+        // Only what a manifest here names: others have been asked for by their digest alone.
+        if size.is_some() && self.mount_own(name, digest, &origin.source).await? {
             return Ok(Readable::Here(self.blob(name, digest, head).await?));
         }
         let coming = self.fetch(name, digest, size, &origin.source).await?;

@@ -15,6 +15,7 @@ use crate::adapters::remote::{Remote, RemoteError};
 use crate::adapters::spool::{Coming, Incoming};
 use crate::domain::digest::Digest;
 use crate::domain::name::RepositoryName;
+use crate::domain::settings::flow::below;
 use crate::error::{Error, Result};
 use crate::store::{blobs, fetches};
 
@@ -36,6 +37,8 @@ pub struct Source {
     pub remote: Remote,
     /// The repository there.
     pub repository: String,
+    /// First parts of the repositories here, after the project, that its content comes to; empty: any.
+    pub prefix: String,
     pub pace: Pace,
 }
 
@@ -141,13 +144,13 @@ impl App {
         }
     }
 
-    /// Has a blob in `name`, from there if it is not here: in the repository already, in another one of the project, or fetched. How many
+    /// Has a blob in `name`, from there if it is not here: in the repository already, in another one with content of that source, or fetched. How many
     /// bytes came.
     ///
     /// # Errors
     /// The other registry, or the store.
     pub async fn ensure_blob(&self, name: &RepositoryName, digest: &Digest, size: u64, source: &Source) -> Result<u64> {
-        if blobs::readable(&self.host.db().orm, name, digest).await?.is_some() || self.mount_own(name, digest).await? {
+        if blobs::readable(&self.host.db().orm, name, digest).await?.is_some() || self.mount_own(name, digest, source).await? {
             return Ok(0);
         }
         let coming = self.fetch(name, digest, Some(size), source).await?;
@@ -155,10 +158,16 @@ impl App {
         Ok(size)
     }
 
-    /// Makes a blob readable that another repository of the same project has: who may read one may read the other.
-    pub(super) async fn mount_own(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+    /// Makes a blob readable that another repository has whose content comes from the same source. Not one of the rest of the project: robots may
+    /// be for some of its repositories only, and who writes manifests elsewhere would open the content of all others here.
+    pub(super) async fn mount_own(&self, name: &RepositoryName, digest: &Digest, source: &Source) -> Result<bool> {
+        let Ok(project) = self.host.auth.project(name.org().as_str(), name.project().as_str()) else { return Ok(false) };
+        let settings = self.settings(project.id).await?;
+        let cache = |rest: &str| settings.upstream_of(rest).map(|(kept, _)| kept.upstream.name.clone());
+        let is_of_source = |place: &RepositoryName| below(&source.prefix, place.rest()).is_some() && cache(place.rest()) == cache(name.rest());
         for place in self.places_of(digest).await? {
-            if place.org() == name.org() && place.project() == name.project() && place != *name && self.mount(name, digest, Some(&place)).await? {
+            let is_near = place.org() == name.org() && place.project() == name.project() && place != *name;
+            if is_near && is_of_source(&place) && self.mount(name, digest, Some(&place)).await? {
                 return Ok(true);
             }
         }

@@ -7,11 +7,12 @@ use gantry_contract::registry::settings::Moment;
 use gantry_kernel::{Kind, Problem};
 
 use super::App;
+use super::settings::beyond;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::{MAX_BYTES, Manifest, is_index};
 use crate::domain::name::RepositoryName;
 use crate::domain::policy::{Facts, UNREAD, Weakness, applicable, judge};
-use crate::domain::settings::Settings;
+use crate::domain::settings::{Settings, newer};
 use crate::error::{Error, Result};
 use crate::store::entities::manifests;
 use crate::store::{images, lineage, scans};
@@ -38,6 +39,10 @@ impl App {
         // Artifacts about images (signatures above all) must stay readable, whatever the policy.
         if manifest.children().is_empty() && !manifest.may_run() {
             return Ok(());
+        }
+        // What was left out of it may be what refuses this image.
+        if let Some(partly) = policies.iter().find(|p| settings.beyond.contains(&newer::of_policy(&p.name))) {
+            return Err(beyond(&format!("the policy `{}`", partly.name)));
         }
         let facts = self.facts(name, &digest, &manifest, &bytes, &settings).await?;
         let why = judge(&policies, &facts);

@@ -21,6 +21,7 @@ use super::fetch::{Pace, Source};
 use crate::adapters::remote::{Remote, RemoteError};
 use crate::domain::digest::Digest;
 use crate::domain::name::{NameError, RepositoryName};
+use crate::domain::settings::newer;
 use crate::domain::webhook::Happened;
 use crate::error::{Error, Result};
 use crate::store::replications::{self, Item, Run};
@@ -148,6 +149,12 @@ impl App {
     pub async fn replicate(&self, id: Uuid) -> anyhow::Result<()> {
         let db = &self.host.db().orm;
         let Some(run) = replications::find(db, None, id).await?.filter(|r| !r.is_over()) else { return Ok(()) };
+        // A newer replica has begun it by a rule that is more than this one understands: that one carries it out.
+        if let Err(error) = serde_json::from_value::<Replication>(run.rule.clone())
+            && newer::is_newer(&error)
+        {
+            anyhow::bail!("the rule of the replication {} is of a newer version of this service: {error}", run.name);
+        }
         replications::started(db, id, self.host.env.now()).await?;
         let running = match self.prepare(run).await {
             Ok(running) => running,
@@ -251,7 +258,7 @@ impl Running {
     }
 
     fn source(&self, repository: &str) -> Source {
-        Source { remote: self.remote.clone(), repository: repository.to_owned(), pace: self.pace.clone() }
+        Source { remote: self.remote.clone(), repository: repository.to_owned(), prefix: self.rule.local_prefix.clone(), pace: self.pace.clone() }
     }
 }
 

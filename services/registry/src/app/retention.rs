@@ -1,23 +1,44 @@
 //! Applying a project's retention: facts, plan, and the deletes it asks for. A simulation is the plan without the deletes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use gantry_contract::registry::settings::Retention;
 use gantry_es::Meta;
+use gantry_es_pg::Todo;
 use gantry_kernel::ProjectId;
+use serde::{Deserialize, Serialize};
 
 use super::App;
+use super::settings::beyond;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::{MAX_BYTES, Manifest};
 use crate::domain::name::{Reference, RepositoryName, Tag};
 use crate::domain::pattern;
 use crate::domain::retention::{Candidate, Untagged, Verdict, is_attached, plan, plan_untagged};
+use crate::domain::settings::newer;
 use crate::error::{Error, IMAGE_NAMED, Result};
 use crate::store::entities::manifests;
-use crate::store::{images, lineage, pulls};
+use crate::store::{blobs, images, lineage, pulls};
 
 /// Repositories looked at together.
 const BATCH: u64 = 100;
+/// Verdicts carried out together.
+const TOGETHER: usize = 1_000;
+/// Name of the work on what a run has left.
+pub const LEFT: &str = "retention-left";
+/// When that is looked for: long after a run that goes on would have come to it.
+const LATER: Duration = Duration::from_secs(600);
+
+/// Images whose tags a run removes. One that is killed between a tag and its image leaves an image that nothing names, and of which no rule
+/// speaks any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Repository and digest.
+    pub images: Vec<(String, String)>,
+    /// When the run was at them, in seconds since 1970: what was pushed later is somebody's.
+    pub since: i64,
+}
 
 impl App {
     /// What `retention` would keep and let go, for every tag of the project.
@@ -95,9 +116,31 @@ impl App {
     /// The store. What was deleted before stays deleted; repeating goes on.
     pub async fn retain(&self, at: (&str, &str), project: ProjectId, meta: &Meta) -> Result<Vec<Verdict>> {
         let settings = self.settings(project).await?;
+        // What was left out of its rules may be what keeps an image.
+        if settings.beyond.contains(newer::RETENTION) {
+            return Err(beyond("the retention rules"));
+        }
         let verdicts = self.plan_retention(project, &settings.retention).await?;
         let kept: HashSet<(&str, &str)> = verdicts.iter().filter(|v| v.keep).map(|v| (v.repository.as_str(), v.digest.as_str())).collect();
-        for verdict in verdicts.iter().filter(|v| !v.keep) {
+        let going: Vec<&Verdict> = verdicts.iter().filter(|v| !v.keep).collect();
+        for some in going.chunks(TOGETHER) {
+            let nameless = some.iter().filter(|v| !kept.contains(&(v.repository.as_str(), v.digest.as_str())));
+            let images = nameless.filter_map(|v| Some((RepositoryName::of(at.0, at.1, &v.repository).ok()?.to_string(), v.digest.clone()))).collect();
+            let key = self.host.env.uuid().to_string();
+            self.leave(&key, &Left { images, since: self.host.env.now().unix_timestamp() }, LATER).await?;
+            self.carry_out(at, some, &kept, meta).await?;
+            self.leave(&key, &Left::default(), Duration::ZERO).await?;
+        }
+        Ok(verdicts)
+    }
+
+    async fn leave(&self, key: &str, left: &Left, pause: Duration) -> Result<()> {
+        let left = serde_json::to_value(left).map_err(anyhow::Error::from)?;
+        Ok(Todo::enqueue_after(&self.host.db().orm, LEFT, key, &left, pause).await?)
+    }
+
+    async fn carry_out(&self, at: (&str, &str), verdicts: &[&Verdict], kept: &HashSet<(&str, &str)>, meta: &Meta) -> Result<()> {
+        for verdict in verdicts {
             let (Ok(name), Ok(digest)) = (RepositoryName::of(at.0, at.1, &verdict.repository), Digest::parse(&verdict.digest)) else { continue };
             // One that became immutable since the plan was made stays; one that was moved is another one.
             if let Ok(tag) = Tag::parse(&verdict.tag)
@@ -109,7 +152,23 @@ impl App {
                 self.delete_unnamed(&name, &digest, meta).await?;
             }
         }
-        Ok(verdicts)
+        Ok(())
+    }
+
+    /// Deletes what a run has left, unless somebody has pushed or named it since.
+    ///
+    /// # Errors
+    /// The store. Repeating goes on.
+    pub async fn delete_left(&self, left: &Left) -> Result<()> {
+        for (repository, digest) in &left.images {
+            let (Ok(name), Ok(digest)) = (RepositoryName::parse(repository), Digest::parse(digest)) else { continue };
+            let touched = blobs::touched_at(&self.host.db().orm, &digest).await?;
+            if touched.is_none_or(|at| at.unix_timestamp() > left.since) {
+                continue;
+            }
+            self.delete_unnamed(&name, &digest, &Meta::system()).await?;
+        }
+        Ok(())
     }
 
     /// Deletes a manifest that no tag and no index names, and then what only it needed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gantry_auth::ProjectRef;
 use gantry_contract::registry::flow::Happening;
 use gantry_contract::registry::settings::{Change, SettingsEvent};
-use gantry_es::{Meta, StreamId};
+use gantry_es::{DecodeError, Meta, StreamId};
 use gantry_es_pg::{ExecuteError, Expect, Options, Performed};
 use gantry_kernel::{Kind, Problem, ProjectId, Uuid};
 use tokio::time::Instant;
@@ -42,7 +42,11 @@ impl App {
     /// # Errors
     /// The log.
     pub(super) async fn known_settings(&self, project: ProjectId) -> Result<Known> {
-        Ok(self.shelf.get(self.host.log(), project).await?)
+        self.shelf.get(self.host.log(), project).await.map_err(|error| match error.downcast::<DecodeError>() {
+            Ok(newer) if newer.is_newer() => Error::Denied(gantry_host::from_decode(newer)),
+            Ok(damaged) => Error::Internal(damaged.into()),
+            Err(other) => Error::Internal(other),
+        })
     }
 
     /// Carries out a command on a repository under the project's immutable tags. The append itself checks that they are those of `known`, and
@@ -151,6 +155,12 @@ impl App {
         let hour = self.host.env.now().unix_timestamp() / 3600;
         self.announce(project, &happened, Some(&format!("quota {hour}"))).await;
     }
+}
+
+/// A newer replica has written what decides this; that one can tell.
+pub(super) fn beyond(what: &str) -> Error {
+    let detail = format!("a newer version of this service has changed {what}; try again, that version will answer");
+    Error::Denied(Problem::new(Kind::Unavailable, "request.older_than_log", detail).retry_after(Duration::from_secs(2)))
 }
 
 fn over_quota(used: u64, more: u64, limit: u64) -> Problem {

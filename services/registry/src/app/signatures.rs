@@ -15,7 +15,7 @@ use crate::domain::signature::notation::{self, Trusted};
 use crate::domain::signature::statement::{self, COSIGN_SIGN, Envelope, Named, Statement};
 use crate::domain::signature::{Fault, Form, bundle, cose};
 use crate::error::Result;
-use crate::store::images;
+use crate::store::{blobs, images};
 
 /// Signatures of one image that are looked at; a hostile pusher could attach any number.
 const MOST: usize = 100;
@@ -122,62 +122,63 @@ impl App {
             let Ok(at) = Digest::parse(&artifact) else { continue };
             let Some(bytes) = self.blobs.read_small(&at, MAX_BYTES as u64).await? else { continue };
             let Ok(read) = Manifest::parse(None, &bytes) else { continue };
-            for layer in read.layers() {
+            let layers: Vec<(&Descriptor, Form)> = read.layers().iter().filter_map(|layer| Some((layer, form_of(&read, layer)?))).collect();
+            // A manifest may name content of others by its digest: what is in it is not for the readers of this repository.
+            let wanted: Vec<String> = layers.iter().map(|(layer, _)| layer.digest.to_string()).collect();
+            let visible = blobs::visible(db, name, &wanted).await?;
+            for (layer, form) in layers {
                 if found.len() >= MOST {
                     return Ok(found);
                 }
-                found.extend(self.signature(&artifact, &read, layer, digest, manifest, (&named, &trusted)).await?);
+                let is_ours = visible.iter().any(|digest| digest == layer.digest.as_str());
+                let bytes = if is_ours { self.blobs.read_small(&layer.digest, LARGEST).await.ok().flatten() } else { None };
+                let one = Found::new(&artifact, form);
+                found.push(match bytes {
+                    Some(bytes) => self.judged(one, layer, &bytes, digest, manifest, (&named, &trusted)),
+                    None => one.signed(Err(Fault::form("its content is not here or too large"))),
+                });
             }
         }
         Ok(found)
     }
 
-    async fn signature(
-        &self,
-        artifact: &str,
-        holder: &Manifest,
-        layer: &Descriptor,
-        digest: &str,
-        manifest: &[u8],
-        (named, trusted): (&[Named], &[Trusted]),
-    ) -> Result<Option<Found>> {
-        let kind = layer.media_type.as_str();
-        let is_notation = holder.artifact_type.as_deref() == Some(notation::ARTIFACT);
-        let form = match kind {
-            statement::SIMPLE_SIGNING => Form::Cosign,
-            statement::DSSE => Form::Attestation,
-            kind if kind.starts_with(bundle::BUNDLE_PREFIX) => Form::SigstoreBundle,
-            notation::JWS | notation::COSE if is_notation => Form::Notation,
-            _ => return Ok(None),
-        };
-        let found = Found::new(artifact, form);
-        let Ok(Some(bytes)) = self.blobs.read_small(&layer.digest, LARGEST).await else {
-            return Ok(Some(found.signed(Err(Fault::form("its content is not here or too large")))));
-        };
-        Ok(Some(match form {
+    fn judged(&self, found: Found, layer: &Descriptor, bytes: &[u8], digest: &str, manifest: &[u8], (named, trusted): (&[Named], &[Trusted])) -> Found {
+        match found.form {
             Form::Cosign => {
                 let signature = layer.annotations.get(statement::SIGNATURE_ANNOTATION).map(String::as_str).unwrap_or_default();
-                found.signed(statement::simple(&bytes, signature, digest, named))
+                found.signed(statement::simple(bytes, signature, digest, named))
             }
             Form::Attestation => {
-                let read = serde_json::from_slice::<Envelope>(&bytes).map_err(Fault::form);
+                let read = serde_json::from_slice::<Envelope>(bytes).map_err(Fault::form);
                 match read.and_then(|envelope| statement::attested(&envelope, digest, named)) {
                     Ok((statement, key)) => found.attested(&statement, key),
                     Err(fault) => found.signed(Err(fault)),
                 }
             }
-            Form::SigstoreBundle => match bundle::read(&bytes, digest, manifest, named) {
+            Form::SigstoreBundle => match bundle::read(bytes, digest, manifest, named) {
                 Ok(bundle::Says::Signed(key)) => found.signed(Ok(key)),
                 Ok(bundle::Says::Attested(statement, key)) => found.attested(&statement, key),
                 Err(fault) => found.signed(Err(fault)),
             },
             Form::Notation => {
-                let parts = if kind == notation::JWS { notation::jws(&bytes) } else { cose::envelope(&bytes) };
+                let parts = if layer.media_type == notation::JWS { notation::jws(bytes) } else { cose::envelope(bytes) };
                 match parts.and_then(|parts| notation::verify(&parts, digest, trusted, self.host.env.now())) {
                     Ok(signed) => Found { signer: Some(signed.subject), ..found.signed(Ok(signed.key)) },
                     Err(fault) => found.signed(Err(fault)),
                 }
             }
-        }))
+        }
+    }
+}
+
+/// How a layer of an artifact signs or attests, if it does.
+fn form_of(holder: &Manifest, layer: &Descriptor) -> Option<Form> {
+    let is_notation = holder.artifact_type.as_deref() == Some(notation::ARTIFACT);
+    match layer.media_type.as_str() {
+        statement::SIMPLE_SIGNING => Some(Form::Cosign),
+        statement::DSSE => Some(Form::Attestation),
+        kind if kind.starts_with(bundle::BUNDLE_PREFIX) => Some(Form::SigstoreBundle),
+        notation::JWS | notation::COSE if is_notation => Some(Form::Notation),
+        _ => None,
     }
 }

@@ -2,8 +2,9 @@
 //! policies, accepted findings, scanning; and what comes in and goes out (`flow`).
 
 pub mod flow;
+pub mod newer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_contract::registry::flow::Replication;
 use gantry_contract::registry::settings::{Allowance, Change, Policy, Retention, RetentionRule, Scanning, SettingsEvent as Event, TagRule, TrustedKey};
@@ -60,6 +61,9 @@ pub struct Settings {
     pub replications: BTreeMap<String, Replication>,
     pub webhooks: BTreeMap<String, KeptWebhook>,
     pub scanners: BTreeMap<String, KeptScanner>,
+    /// Places of what is known in part only, because a newer program has written it (`newer`).
+    #[serde(skip)]
+    pub beyond: BTreeSet<String>,
 }
 
 impl Settings {
@@ -77,6 +81,9 @@ impl Settings {
 
     /// As after `change`.
     pub fn apply(&mut self, change: &Change) {
+        if let Some(place) = newer::place(change) {
+            self.beyond.remove(&place);
+        }
         match change.clone() {
             Change::Quota(bytes) => self.quota_bytes = bytes,
             Change::Immutability(rules) => self.immutability = rules,

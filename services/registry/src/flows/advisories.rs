@@ -1,6 +1,6 @@
 //! Keeps the advisories the same as the configured folder and mirrors (OSV, Debian's tracker, Alpine's secdb), and asks for new matches when they changed.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -60,12 +60,8 @@ async fn round(app: &App, folder: &Path) -> anyhow::Result<()> {
 
 async fn take_in(app: &App, folder: &Path) -> anyhow::Result<()> {
     let db = app.host.db();
-    let path = folder.to_owned();
-    let (files, now) = tokio::task::spawn_blocking(move || list(&path)).await??;
-    if advisories::fingerprint(&db.orm).await? == now {
-        return Ok(());
-    }
-    let all = tokio::task::spawn_blocking(move || read_all(&files)).await?;
+    let (path, known) = (folder.to_owned(), advisories::fingerprint(&db.orm).await?);
+    let Some((all, now)) = tokio::task::spawn_blocking(move || look(&path, &known)).await?? else { return Ok(()) };
     let records = all.len();
     advisories::replace(&db.orm, all, &now, app.host.env.now()).await?;
     // Kept inventories are matched again; no layer is read a second time.
@@ -77,6 +73,35 @@ async fn take_in(app: &App, folder: &Path) -> anyhow::Result<()> {
     }
     tracing::info!(advisories = records, database = now, images = asked, "advisories taken in");
     Ok(())
+}
+
+/// What the files say, and which state of them that is; none if it is known.
+fn look(folder: &Path, known: &str) -> anyhow::Result<Option<(Vec<Advisory>, String)>> {
+    let (files, listed) = list(folder)?;
+    // The same files: those that could not be read the last time may be readable now.
+    if let Some(unread) = unread_in(known, &listed)
+        && !unread.into_iter().any(|at| files.get(at).is_some_and(|path| content(path).is_ok()))
+    {
+        return Ok(None);
+    }
+    let (all, unread) = read_all(&files);
+    Ok(Some((all, state(&listed, &unread))))
+}
+
+/// The fingerprint, and behind a `!` the places of files that could not be read, so that a passing fault of the disk does not last until the
+/// file changes.
+fn state(listed: &str, unread: &[usize]) -> String {
+    if unread.is_empty() {
+        return listed.to_owned();
+    }
+    let places: Vec<String> = unread.iter().map(usize::to_string).collect();
+    format!("{listed}!{}", places.join(","))
+}
+
+/// The places of the files that could not be read; none if `known` is the state of other files.
+fn unread_in(known: &str, listed: &str) -> Option<Vec<usize>> {
+    let places = known.strip_prefix(listed)?;
+    Some(places.trim_start_matches('!').split(',').filter_map(|at| at.parse().ok()).collect())
 }
 
 /// The files, and a fingerprint of names, sizes and times.
@@ -107,11 +132,21 @@ fn list(folder: &Path) -> anyhow::Result<(Vec<PathBuf>, String)> {
     Ok((files.into_iter().map(|(path, ..)| path).collect(), fingerprint))
 }
 
-/// A file that cannot be read is named in the log and left out; the rest still protects.
-fn read_all(files: &[PathBuf]) -> Vec<Advisory> {
-    let mut all = Feed::default();
-    for path in files {
-        match read(path) {
+/// A file that cannot be read is named in the log and left out; the rest still protects. Beside what they say: the places of those that the
+/// system would not read.
+fn read_all(files: &[PathBuf]) -> (Vec<Advisory>, Vec<usize>) {
+    let (mut all, mut unread) = (Feed::default(), Vec::new());
+    for (at, path) in files.iter().enumerate() {
+        let read = match content(path) {
+            Ok(Some(bytes)) => parse(&bytes),
+            Ok(None) => Err(anyhow::anyhow!("more than {LARGEST_FILE} bytes")),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), error = %error, "an advisory file cannot be read now and is tried again");
+                unread.push(at);
+                continue;
+            }
+        };
+        match read {
             Ok(mut records) => {
                 for Fault { at, why } in records.faults.iter().take(TOLD) {
                     tracing::warn!(file = %path.display(), at, error = why, "a part of an advisory file is left out");
@@ -126,15 +161,15 @@ fn read_all(files: &[PathBuf]) -> Vec<Advisory> {
         }
     }
     advisory::complete(&mut all.advisories, &all.judgements);
-    all.advisories
+    (all.advisories, unread)
+}
+
+/// None if it is too large.
+fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    if path.metadata()?.len() > LARGEST_FILE { Ok(None) } else { std::fs::read(path).map(Some) }
 }
 
 /// JSON, lines of JSON, either compressed with gzip, or a ZIP of JSON files (as osv.dev publishes an ecosystem).
-fn read(path: &Path) -> anyhow::Result<Feed> {
-    anyhow::ensure!(path.metadata()?.len() <= LARGEST_FILE, "more than {LARGEST_FILE} bytes");
-    parse(&std::fs::read(path)?)
-}
-
 fn parse(bytes: &[u8]) -> anyhow::Result<Feed> {
     if bytes.starts_with(b"PK\x03\x04") {
         let mut all = Feed::default();
@@ -233,10 +268,29 @@ mod tests {
         std::os::unix::fs::symlink(folder.path().join("gone"), folder.path().join("link.json")).unwrap();
         let (files, first) = list(folder.path()).unwrap();
         assert_eq!(files.len(), 3);
-        let ids: Vec<_> = read_all(&files).into_iter().map(|a| a.id).collect();
+        let ids: Vec<_> = read_all(&files).0.into_iter().map(|a| a.id).collect();
         assert_eq!(ids, ["A", "B", "C"]);
         std::fs::write(folder.path().join("d.json"), record("D").to_string()).unwrap();
         assert_ne!(list(folder.path()).unwrap().1, first);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_for_a_moment_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = folder.path().join("a.json");
+        std::fs::write(&good, serde_json::json!({"id": "A", "affected": [{"package": {"ecosystem": "Debian:12", "name": "bash"}}]}).to_string()).unwrap();
+        // No program reads a folder as a file.
+        let (all, unread) = read_all(&[folder.path().to_owned(), good]);
+        assert_eq!((all.len(), unread), (1, vec![0]));
+        let (_, listed) = list(folder.path()).unwrap();
+        assert_eq!((state(&listed, &[]), state(&listed, &[0, 7])), (listed.clone(), format!("{listed}!0,7")));
+        assert_eq!((unread_in(&format!("{listed}!0,7"), &listed), unread_in(&listed, &listed)), (Some(vec![0, 7]), Some(vec![])));
+        assert_eq!(unread_in("none", &listed), None);
+        let taken = |known: &str| look(folder.path(), known).unwrap().map(|(all, now)| (all.len(), now));
+        assert_eq!(taken("none"), Some((1, listed.clone())));
+        assert_eq!(taken(&listed), None);
+        assert_eq!(taken(&state(&listed, &[0])), Some((1, listed.clone())), "it can be read now");
+        assert_eq!(taken(&state(&listed, &[7])), None, "there is no such file");
     }
 
     #[test]
@@ -267,7 +321,7 @@ mod tests {
         let number = serde_json::json!({ "id": "CVE-2026-1", "severity": [{ "type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H" }] });
         std::fs::write(folder.path().join("a.json"), secdb.to_string()).unwrap();
         std::fs::write(folder.path().join("b.json"), number.to_string()).unwrap();
-        let found = read_all(&list(folder.path()).unwrap().0);
+        let found = read_all(&list(folder.path()).unwrap().0).0;
         assert_eq!((found.len(), found[0].severity, found[0].score), (1, crate::domain::scan::cvss::Severity::Critical, Some(9.8)));
     }
 }

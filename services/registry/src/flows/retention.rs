@@ -2,17 +2,39 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::{FutureExt, TryFutureExt};
 use gantry_es::Meta;
+use gantry_es_pg::{TodoHandler, TodoItem};
 
 use super::rounds::{alone, every};
 use crate::app::App;
+use crate::app::retention::{LEFT, Left};
 use crate::store::{pulls, settings};
 
 /// How often the schedules are looked at.
 const LOOK: Duration = Duration::from_secs(60);
 /// How long a pull may be known in memory only.
 const WRITE: Duration = Duration::from_secs(5);
+
+/// Deletes what runs have left that were killed.
+pub struct Leftovers(pub App);
+
+#[async_trait]
+impl TodoHandler for Leftovers {
+    fn name(&self) -> &'static str {
+        LEFT
+    }
+
+    fn concurrency(&self) -> usize {
+        1
+    }
+
+    async fn handle(&self, item: TodoItem) -> anyhow::Result<()> {
+        let left: Left = serde_json::from_value(item.payload)?;
+        Ok(self.0.delete_left(&left).await?)
+    }
+}
 
 /// Writes pulls until shutdown, and once more then.
 pub async fn write_pulls(app: App) {

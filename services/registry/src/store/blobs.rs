@@ -47,6 +47,14 @@ pub async fn size(db: &impl ConnectionTrait, digest: &Digest) -> Result<Option<u
     Ok(row.map(|r| r.size_bytes.unsigned_abs()))
 }
 
+/// When somebody needed it last, by a push.
+///
+/// # Errors
+/// Database.
+pub async fn touched_at(db: &impl ConnectionTrait, digest: &Digest) -> Result<Option<OffsetDateTime>, DbErr> {
+    Ok(blobs::Entity::find_by_id(digest.to_string()).one(db).await?.map(|row| row.touched_at))
+}
+
 /// What is needed to read a blob of a repository.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct Readable {

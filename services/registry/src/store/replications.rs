@@ -153,9 +153,14 @@ pub async fn finish(db: &impl ConnectionTrait, id: Uuid, state: &str, error: Opt
 /// Database.
 pub async fn planned(db: &impl ConnectionTrait, id: Uuid, items: &[Item], same: i64) -> Result<(), DbErr> {
     let texts = |f: fn(&Item) -> String| items.iter().map(f).collect::<Vec<String>>();
-    let sql = "insert into replication_items (run, number, repository, other, tag, digest, action, state)
-        select $1, n, r, o, t, nullif(d, ''), a, s from unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) as i (n, r, o, t, d, a, s)
-        on conflict do nothing";
+    // What there is comes from a plan that was not written down to its end.
+    db.execute_raw(statement("delete from replication_items where run = $1", [id.into()])).await?;
+    let sql = "with put as (
+            insert into replication_items (run, number, repository, other, tag, digest, action, state)
+            select $1, n, r, o, t, nullif(d, ''), a, s
+            from unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) as i (n, r, o, t, d, a, s)
+            on conflict do nothing)
+        update replication_runs set planned = true, same = $9, error = null where id = $1";
     let values = [
         id.into(),
         items.iter().map(|i| i.number).collect::<Vec<i32>>().into(),
@@ -165,9 +170,9 @@ pub async fn planned(db: &impl ConnectionTrait, id: Uuid, items: &[Item], same: 
         texts(|i| i.digest.clone().unwrap_or_default()).into(),
         texts(|i| i.action.clone()).into(),
         texts(|i| i.state.clone()).into(),
+        same.into(),
     ];
     db.execute_raw(statement(sql, values)).await?;
-    db.execute_raw(statement("update replication_runs set planned = true, same = $2, error = null where id = $1", [id.into(), same.into()])).await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use gantry_contract::registry::settings::SettingsEvent;
-use gantry_es::{DecodeError, Recorded, StreamId, fold};
+use gantry_es::{DecodeError, Recorded, StreamId};
 use gantry_es_pg::Log;
 use gantry_kernel::{ProjectId, Uuid};
 use sea_orm::sea_query::OnConflict;
@@ -14,7 +14,7 @@ use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
 use tokio::time::Instant;
 
 use super::entities::project_settings as table;
-use crate::domain::settings::{ProjectSettings, Settings};
+use crate::domain::settings::{Settings, newer};
 
 /// How long another replica may go on with what it read, where nobody tells it that the log has grown: changes made here count at once.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -23,11 +23,22 @@ const SOON: Duration = Duration::from_millis(100);
 /// Projects remembered at most; then it starts anew.
 const MOST: usize = 10_000;
 
+/// Whole, for who writes them back: what this program does not know would be lost.
+///
 /// # Errors
-/// Database, or a stored document of another shape.
+/// Database, or a stored document of another shape, perhaps a newer program's.
 pub async fn find(db: &impl ConnectionTrait, project: Uuid) -> anyhow::Result<Settings> {
     let row = table::Entity::find_by_id(project).one(db).await?;
-    row.map_or_else(|| Ok(Settings::default()), |r| serde_json::from_value(r.settings).with_context(|| format!("the kept settings of project {project}")))
+    row.map_or_else(|| Ok(Settings::default()), |r| newer::whole(r.settings).with_context(|| format!("the kept settings of project {project}")))
+}
+
+/// As far as this program understands them.
+///
+/// # Errors
+/// Database, or a stored document of another shape.
+async fn understood(db: &impl ConnectionTrait, project: Uuid) -> anyhow::Result<Settings> {
+    let row = table::Entity::find_by_id(project).one(db).await?;
+    row.map_or_else(|| Ok(Settings::default()), |r| newer::read(&r.settings).with_context(|| format!("the kept settings of project {project}")))
 }
 
 /// # Errors
@@ -39,13 +50,24 @@ pub async fn keep(db: &impl ConnectionTrait, org: Uuid, project: Uuid, settings:
     Ok(())
 }
 
-/// Every project that has any, with its organisation.
+/// Every project that has any, with its organisation, for work by schedule. Those that a newer program has written are left to that one: it has
+/// the schedule, too, and knows what must stay.
 ///
 /// # Errors
-/// Database, or a stored document of another shape.
+/// Database.
 pub async fn all(db: &impl ConnectionTrait) -> anyhow::Result<Vec<(Uuid, Uuid, Settings)>> {
     let rows: Vec<table::Model> = table::Entity::find().all(db).await?;
-    rows.into_iter().map(|r| Ok((r.org, r.project, serde_json::from_value(r.settings)?))).collect()
+    Ok(rows.into_iter().filter_map(whole).collect())
+}
+
+fn whole(row: table::Model) -> Option<(Uuid, Uuid, Settings)> {
+    match newer::whole(row.settings) {
+        Ok(settings) => Some((row.org, row.project, settings)),
+        Err(error) => {
+            tracing::warn!(project.id = %row.project, error = %error, "the settings of a project are not of this program's shape; nothing is done there by schedule");
+            None
+        }
+    }
 }
 
 /// Settings, and at which version of their stream they were so. Cheap to clone.
@@ -53,14 +75,24 @@ pub async fn all(db: &impl ConnectionTrait) -> anyhow::Result<Vec<(Uuid, Uuid, S
 pub struct Known {
     pub settings: Arc<Settings>,
     pub version: i64,
+    /// From the read model, which may be behind its stream: no ground for what comes next.
+    by_model: bool,
 }
 
 impl Known {
     /// As after these events of its stream.
     fn after(self, events: &[Recorded]) -> Result<Self, DecodeError> {
         let Some(last) = events.last() else { return Ok(self) };
-        let changes = events.iter().map(Recorded::decode::<SettingsEvent>).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { settings: Arc::new(fold::<ProjectSettings>(Settings::clone(&self.settings), &changes)), version: last.version })
+        let mut settings = Settings::clone(&self.settings);
+        for event in events {
+            match event.decode::<SettingsEvent>() {
+                Ok(SettingsEvent::Changed { change, .. }) => settings.apply(&change),
+                // While replicas are updated a newer one writes what this one does not know: it goes on with what it understands.
+                Err(DecodeError::Shape { .. }) if newer::apply(&mut settings, &event.data.value()["change"]).is_ok() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { settings: Arc::new(settings), version: last.version, by_model: false })
     }
 }
 
@@ -103,18 +135,19 @@ impl Shelf {
             let kept = self.lock();
             match kept.settings.get(&project.0) {
                 Some(entry) if entry.is_fresh(head) => return Ok(entry.known.clone()),
-                entry => (kept.changes, entry.map(|e| e.known.clone()).unwrap_or_default()),
+                entry => (kept.changes, entry.map(|e| &e.known).filter(|known| !known.by_model).cloned().unwrap_or_default()),
             }
         };
         let events = log.read_stream(&StreamId::of::<SettingsEvent>(project), before.version).await?;
         let read = match before.after(&events) {
             Ok(read) => read,
-            // While replicas are updated a newer one writes what this one does not know: it goes on with what it understands of the read model.
-            Err(error) => {
+            // Of kinds that this program does not know, the read model tells what came of them.
+            Err(error @ (DecodeError::Newer { .. } | DecodeError::Unknown { .. })) => {
                 tracing::debug!(project.id = %project.0, error = %error, "settings are newer than this program");
                 let version = events.last().map_or(0, |last| last.version);
-                Known { settings: Arc::new(find(&log.db().orm, project.0).await?), version }
+                Known { settings: Arc::new(understood(&log.db().orm, project.0).await?), version, by_model: true }
             }
+            Err(error) => return Err(error.into()),
         };
         self.put(project, read.clone(), seen, head);
         Ok(read)
@@ -206,5 +239,23 @@ mod tests {
         assert_eq!((two.version, two.settings.quota_bytes), (2, Some(6)));
         let three = two.after(&[event(3, 7)]).unwrap();
         assert_eq!((three.version, three.settings.quota_bytes), (3, Some(7)));
+        // A newer program has added a field, a part, and a value.
+        let of = |version: i64, change: serde_json::Value| {
+            let data = serde_json::json!({ "org": OrgId(Uuid::nil()), "project": project(), "change": change });
+            Recorded { data: data.into(), ..event(version, 0) }
+        };
+        let policy =
+            |at: &str| serde_json::json!({ "part": "policy_set", "value": { "name": "p", "at": [at], "must_be_scanned": true, "must_have_sbom": true } });
+        let five = three.after(&[of(4, policy("pull")), of(5, serde_json::json!({ "part": "quarantine", "value": 3 }))]).unwrap();
+        assert_eq!((five.version, five.settings.quota_bytes, five.settings.policies.len()), (5, Some(7), 1));
+        assert!(five.settings.beyond.contains(&newer::of_policy("p")));
+        assert!(five.after(&[of(6, policy("build"))]).err().unwrap().is_newer());
+    }
+
+    #[test]
+    fn work_by_schedule_leaves_settings_of_newer_programs_alone() {
+        let row = |settings: serde_json::Value| table::Model { project: Uuid::from_u128(1), org: Uuid::nil(), settings };
+        assert!(whole(row(serde_json::json!({ "retention": { "rules": [] } }))).is_some());
+        assert!(whole(row(serde_json::json!({ "retention": { "rules": [], "unless": "x" } }))).is_none());
     }
 }

@@ -142,6 +142,14 @@ async fn a_blob_is_readable_only_where_it_was_put_and_mounting_needs_the_right_t
             assert_eq!(begun.status(), 202, "{path}");
         }
     }
+    // Nor does a token reach what its owner could read elsewhere: another project, or anything if it is not for reading.
+    stage.world.identity.grant(&subject, Role::Admin, stage.open.scope()).await;
+    stage.world.identity.settle(&stage.host).await;
+    for (name, actions) in [("acme/open/other", &["pull", "push"][..]), (other, &["push"][..])] {
+        let limited = stage.token(&subject, &[("repository", name, actions)]);
+        let begun = stage.request(Method::POST, &format!("/v2/{name}/blobs/uploads/?mount={digest}"), &limited).send().await.unwrap();
+        assert_eq!(begun.status(), 202, "{name}");
+    }
     let both = stage.token(&subject, &[("repository", other, &["pull", "push"]), ("repository", REPO, &["pull"])]);
     let mounted = stage.request(Method::POST, &mount, &both).send().await.unwrap();
     assert_eq!(mounted.status(), 201);

@@ -280,6 +280,15 @@ async fn two_replicas_fetch_a_blob_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_opens_no_content_of_the_rest_of_its_project() {
+    let cached = Cached::of("http://127.0.0.1:1", json!({})).await;
+    let bob = cached.stage.user("bob", Some((Role::Admin, cached.stage.shop.scope()))).await;
+    let digest = cached.stage.upload("acme/shop/secret", &cached.stage.full(bob, "acme/shop/secret"), b"for few").await;
+    // Robots may be for the cache alone.
+    assert!(cached.status(&format!("blobs/{digest}")).await >= 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rights_quota_and_the_ban_on_pushes_hold_for_a_cache() {
     clause("7.4.2.d");
     let Some(peer) = Peer::start(false) else { return };
@@ -299,6 +308,10 @@ async fn rights_quota_and_the_ban_on_pushes_hold_for_a_cache() {
     assert_eq!(code(stage.push(REPO, "mine", &cached.token, &image.manifest).await).await, (403, "DENIED".into()));
     assert_eq!(cached.call(Method::PUT, "quota", Some(json!({ "bytes": 10 }))).await.0, 200);
     assert_eq!(code(read(cached.token.clone()).await).await, (403, "DENIED".into()));
+    // That the rest of an image is wanted is noted before the image is here, or a crash in between would leave it without.
+    let noted = "select count(*) from todos where name = 'cache-fill' and key = $1";
+    let key = format!("{REPO}@{}", image.digest());
+    assert_eq!(sqlx::query_scalar::<_, i64>(noted).bind(&key).fetch_one(&stage.host.db().pool).await.unwrap(), 1);
     assert_eq!(cached.call(Method::PUT, "quota", Some(json!({ "bytes": null }))).await.0, 200);
     assert_eq!(read(cached.token.clone()).await.status(), 200);
     let (_, used) = cached.call(Method::GET, "usage", None).await;

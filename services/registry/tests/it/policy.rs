@@ -302,6 +302,29 @@ async fn provenance_is_shown_checked_and_required() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_attestation_of_another_project_says_is_not_shown() {
+    let scene = Scene::new(Config::default()).await;
+    let image = Image::simple("attested");
+    let digest = image.push(&scene.stage, REPO, "v1", &scene.full).await;
+    let eve = scene.stage.user("eve", Some((Role::Admin, scene.stage.open.scope()))).await;
+    let kind = "application/vnd.dsse.envelope.v1+json";
+    let theirs = Signer::new().envelope(&digest, "https://acme.example/secret", &json!({})).to_string().into_bytes();
+    scene.stage.upload("acme/open/secret", &scene.stage.full(eve, "acme/open/secret"), &theirs).await;
+    let (config, own) = (b"{}".to_vec(), b"own".to_vec());
+    for blob in [&config, &own] {
+        scene.stage.upload(REPO, &scene.full, blob).await;
+    }
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.in-toto+json", "subject": descriptor(MANIFEST, image.manifest.to_string().as_bytes()),
+        "config": descriptor("application/vnd.oci.empty.v1+json", &config), "layers": [descriptor("text/plain", &own), descriptor(kind, &theirs)],
+    });
+    assert_eq!(scene.stage.push(REPO, "about", &scene.full, &manifest).await.status(), 201);
+    let trust = scene.trust(&digest).await;
+    assert!(trust["signatures"][0]["fault"].as_str().unwrap().contains("not here"), "{trust}");
+    assert!(!trust.to_string().contains("acme.example"), "{trust}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn findings_block_a_pull_until_they_are_accepted_or_repaired() {
     clause("7.4.2.a");
     let folder = tempfile::tempdir().unwrap();

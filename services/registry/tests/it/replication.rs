@@ -316,3 +316,19 @@ async fn a_schedule_begins_one_run_whoever_looks() {
     assert_eq!(it.call(Method::PUT, "replications/bad", Some(bad)).await.1["errors"][0]["field"], "schedule");
     assert_eq!(it.call(Method::DELETE, "targets/peer", None).await.1["code"], "registry.target_in_use");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_was_not_written_to_its_end_leaves_nothing_in_the_next_one() {
+    let stage = Stage::new().await;
+    let rule: gantry_contract::registry::flow::Replication = serde_json::from_value(json!({ "name": "away", "direction": "push", "target": "peer" })).unwrap();
+    let id = stage.host.env.uuid();
+    let run = new_run(id, (stage.org.id, stage.shop.id), &rule, "hand", false, "user:test", stage.host.env.now());
+    let db = stage.host.db();
+    assert!(replications::begin(&db.orm, &run).await.unwrap());
+    let left = "insert into replication_items (run, number, repository, other, tag, action, state) values ($1, 0, 'web', 'web', 'v1', 'delete', 'waiting')";
+    sqlx::query(left).bind(id).execute(&db.pool).await.unwrap();
+    replications::planned(&db.orm, id, &[], 3).await.unwrap();
+    assert!(replications::items(&db.orm, id, None, -1, 10).await.unwrap().is_empty(), "what the source has by now is not deleted");
+    let run = replications::find(&db.orm, None, id).await.unwrap().unwrap();
+    assert_eq!((run.planned, run.same), (true, 3));
+}

@@ -1,6 +1,8 @@
 //! Retention: what a simulation says is what a run does; signatures and parts of an index go along; pulls count.
 
 use gantry_kernel::Role;
+use gantry_registry::Config;
+use gantry_registry::app::retention::Left;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -160,4 +162,24 @@ async fn what_was_pulled_lately_stays_and_the_schedule_is_kept_by_one() {
     assert_eq!(flows::retention::round(&app).await.unwrap(), 0, "not again before the hour is over");
     let again = stage.request(Method::GET, &format!("/v2/{REPO}/manifests/v1"), &token).send().await.unwrap();
     assert_eq!(again.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_run_has_left_goes_and_what_was_pushed_since_stays() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let token = stage.full(ada, REPO);
+    let digest = Image::simple("left").push(&stage, REPO, "v1", &token).await;
+    let gone = stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/v1"), &token).send().await.unwrap();
+    assert_eq!(gone.status(), 202);
+    let app = stage.beside(Config::default());
+    let left = |since: i64| Left { images: vec![(REPO.into(), digest.clone()), ("acme/gone/web".into(), digest.clone())], since };
+    let there = || async { stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{digest}"), &token).send().await.unwrap().status().as_u16() };
+    let now = stage.host.env.now().unix_timestamp();
+    app.delete_left(&left(now - 3600)).await.unwrap();
+    assert_eq!(there().await, 200, "pushed since");
+    for _ in 0..2 {
+        app.delete_left(&left(now + 3600)).await.unwrap();
+        assert_eq!(there().await, 404);
+    }
 }

@@ -167,13 +167,22 @@ pub fn may_push(app: &App, who: &Who, name: &RepositoryName) -> bool {
     asked && (!who.subject.starts_with("user:") || holds(app, &who.subject, name, Action::Push))
 }
 
-/// Whether a blob of `from` may be mounted for this caller who did not name `from`: by the rights of the person, or by the
-/// token where only that has rights.
-pub fn may_mount_from(app: &App, who: &Who, from: &RepositoryName) -> bool {
-    match &who.access {
-        Some(token) if !who.subject.is_empty() && !who.subject.starts_with("user:") => allows(&token.access, from, Action::Pull),
-        _ => holds(app, &who.subject, from, Action::Pull),
+/// Whether a blob of `from` may be mounted into `name` for this caller who did not say where it is. A registry token reaches no further than it
+/// says. People's tokens name repositories although rights are given by project: one that may pull what it pushes to serves for its neighbours in
+/// the project, too (no client can ask for the scope of a repository that it does not know).
+pub fn may_mount_from(app: &App, who: &Who, name: &RepositoryName, from: &RepositoryName) -> bool {
+    let Some(token) = &who.access else { return holds(app, &who.subject, from, Action::Pull) };
+    if who.subject.starts_with("user:") {
+        reaches(&token.access, name, from) && holds(app, &who.subject, from, Action::Pull)
+    } else {
+        allows(&token.access, from, Action::Pull) && (!who.subject.is_empty() || holds(app, "", from, Action::Pull))
     }
+}
+
+/// Whether a person's token is for reading `from`, or for reading `name` in the same project.
+fn reaches(access: &[Access], name: &RepositoryName, from: &RepositoryName) -> bool {
+    let is_near = name.org() == from.org() && name.project() == from.project();
+    allows(access, from, Action::Pull) || (is_near && allows(access, name, Action::Pull))
 }
 
 /// What the rights say at this moment.
@@ -188,4 +197,25 @@ fn holds(app: &App, subject: &str, name: &RepositoryName, action: Action) -> boo
         Action::Delete => Role::Admin,
     };
     !subject.is_empty() && app.host.auth.read(|r| r.role(subject, Scope::Project(project.id))).is_some_and(|role| role >= needed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persons_token_reaches_the_neighbours_of_what_it_may_read_and_nothing_else() {
+        let name = |text: &str| RepositoryName::parse(text).unwrap();
+        let access = |repository: &str, actions: &[&str]| Access {
+            kind: "repository".into(),
+            name: repository.into(),
+            actions: actions.iter().map(|a| (*a).to_owned()).collect(),
+        };
+        let (web, api, other) = (name("acme/shop/web"), name("acme/shop/api"), name("acme/open/api"));
+        let token = [access("acme/shop/web", &["pull", "push"])];
+        assert!(reaches(&token, &web, &api) && !reaches(&token, &web, &other));
+        assert!(!reaches(&[access("acme/shop/web", &["push"])], &web, &api), "one that may not read");
+        let both = [access("acme/shop/web", &["push"]), access("acme/open/api", &["pull"])];
+        assert!(reaches(&both, &web, &other) && !reaches(&both, &web, &api));
+    }
 }

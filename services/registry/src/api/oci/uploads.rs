@@ -69,7 +69,7 @@ async fn mounted(call: &Call<'_>, digest: &Digest, from: Option<RepositoryName>)
         Some(from) => access::may(call.app, call.who, &from, Action::Pull).await.then_some(from),
         // distribution-spec, "Mounting a blob from another repository": without `from` the registry may find one itself.
         None if Params::of(&call.parts.uri).get("from").is_none() => {
-            call.app.places_of(digest).await?.into_iter().find(|from| access::may_mount_from(call.app, call.who, from))
+            call.app.places_of(digest).await?.into_iter().find(|from| access::may_mount_from(call.app, call.who, &call.name, from))
         }
         None => None,
     };

@@ -1,5 +1,7 @@
 //! A report for other programs and for people: SARIF 2.1.0, and one HTML page that needs nothing else.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::cvss::Severity;
@@ -7,12 +9,8 @@ use super::report::{Finding, Report};
 
 /// SARIF: one rule for each advisory, one result for each package it is in.
 pub fn sarif(subject: &str, report: &Report) -> Value {
-    let mut rules: Vec<&Finding> = Vec::new();
-    for finding in &report.findings {
-        if !rules.iter().any(|r| r.id == finding.id) {
-            rules.push(finding);
-        }
-    }
+    let mut seen = HashSet::new();
+    let rules: Vec<&Finding> = report.findings.iter().filter(|finding| seen.insert(finding.id.as_str())).collect();
     let results: Vec<Value> = report
         .findings
         .iter()
@@ -38,11 +36,16 @@ pub fn sarif(subject: &str, report: &Report) -> Value {
     let rules: Vec<Value> = rules
         .into_iter()
         .map(|f| {
-            json!({
+            let mut rule = json!({
                 "id": f.id,
                 "shortDescription": { "text": if f.summary.is_empty() { f.id.as_str() } else { f.summary.as_str() } },
-                "properties": { "security-severity": f.score.map(|s| format!("{s:.1}")), "tags": f.aliases, "severity": f.severity.as_str() },
-            })
+                "properties": { "tags": f.aliases, "severity": f.severity.as_str() },
+            });
+            // Readers want a text there, or nothing.
+            if let Some(score) = f.score {
+                rule["properties"]["security-severity"] = format!("{score:.1}").into();
+            }
+            rule
         })
         .collect();
     json!({
@@ -164,6 +167,10 @@ mod tests {
         assert_eq!(run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "app/a%20b.js");
         assert_eq!(run["results"][1]["suppressions"][0]["justification"], "not reachable");
         assert_eq!(run["tool"]["driver"]["rules"][0]["properties"]["security-severity"], "7.5");
+        let mut unscored = report();
+        unscored.findings[0].score = None;
+        let sarif = super::sarif("acme/shop/web@sha256:x", &unscored);
+        assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"][0]["properties"].get("security-severity"), None);
     }
 
     #[test]

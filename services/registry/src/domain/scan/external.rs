@@ -9,6 +9,8 @@ use super::report::{Finding, Report};
 
 /// What a scan request is sent as.
 pub const REQUEST: &str = "application/vnd.scanner.adapter.scan.request+json; version=1.0";
+/// What its answer is.
+pub const RESPONSE: &str = "application/vnd.scanner.adapter.scan.response+json; version=1.0";
 pub const METADATA: &str = "application/vnd.scanner.adapter.metadata+json; version=1.0";
 /// Reports of vulnerabilities, the best first.
 pub const REPORTS: [&str; 2] =
@@ -190,16 +192,17 @@ pub fn sbom(report: &[u8]) -> Result<Value, String> {
 /// Adds what another scanner found. What both found is one finding with both names: the own one, completed where it says nothing.
 pub fn merge(report: &mut Report, found: Vec<Finding>) {
     use std::collections::HashMap;
-    let mut known: HashMap<(String, String), usize> = HashMap::new();
+    // The version, too: an image may have a package in several.
+    let key = |id: &str, finding: &Finding| (id.to_uppercase(), finding.package.clone(), finding.installed_version.clone());
+    let mut known = HashMap::new();
     for (n, finding) in report.findings.iter().enumerate() {
         for id in std::iter::once(&finding.id).chain(&finding.aliases) {
-            known.entry((id.to_uppercase(), finding.package.clone())).or_insert(n);
+            known.entry(key(id, finding)).or_insert(n);
         }
     }
     for finding in found {
-        let key = (finding.id.to_uppercase(), finding.package.clone());
-        let there = known.get(&key).copied().filter(|n| report.findings[*n].installed_version == finding.installed_version);
-        let Some(own) = there.and_then(|n| report.findings.get_mut(n)) else {
+        let key = key(&finding.id, &finding);
+        let Some(own) = known.get(&key).and_then(|n| report.findings.get_mut(*n)) else {
             known.entry(key).or_insert(report.findings.len());
             report.findings.push(finding);
             continue;
@@ -268,6 +271,19 @@ mod tests {
         let both = &report.findings[1];
         assert_eq!((both.fixed_version.as_deref(), both.score, both.layer.as_str(), both.summary.as_str()), (Some("2"), Some(8.1), "sha256:l", "a hole"));
         assert!(findings(b"{}", "x").unwrap().is_empty() && findings(b"[", "x").is_err());
+    }
+
+    #[test]
+    fn a_package_in_two_versions_has_two_findings_however_many_scanners_find_them() {
+        let of = |versions: &[&str]| {
+            let all: Vec<Value> = versions.iter().map(|v| json!({ "id": "CVE-1", "package": "left-pad", "version": v })).collect();
+            findings(json!({ "vulnerabilities": all }).to_string().as_bytes(), "trivy").unwrap()
+        };
+        let mut report = Report { findings: of(&["1", "2"]), ..Report::default() };
+        merge(&mut report, of(&["2", "1", "3", "3"]));
+        let mut versions: Vec<_> = report.findings.iter().map(|f| f.installed_version.as_str()).collect();
+        versions.sort_unstable();
+        assert_eq!(versions, ["1", "2", "3"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The bill of materials of an image: CycloneDX 1.5 and 1.6, SPDX 2.3, all as JSON.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::inventory::{Installed, Inventory};
@@ -47,6 +49,12 @@ impl Format {
 
 /// `subject` is `<repository>@<digest>`; `at` is when the scan was made, RFC 3339.
 fn cyclonedx(version: &str, subject: &str, digest: &str, inventory: &Inventory, at: &str) -> Value {
+    // References are unique in a document (CycloneDX, "bom-ref"); a package may be in several places.
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    let mut reference = |purl: &str| {
+        let count = seen.entry(purl.to_owned()).and_modify(|count| *count += 1).or_insert(1);
+        if *count == 1 { purl.to_owned() } else { format!("{purl}#{count}") }
+    };
     let components: Vec<Value> = inventory
         .packages
         .iter()
@@ -59,7 +67,7 @@ fn cyclonedx(version: &str, subject: &str, digest: &str, inventory: &Inventory, 
             }
             let mut component = json!({
                 "type": "library",
-                "bom-ref": purl,
+                "bom-ref": reference(&purl),
                 "name": installed.package.name,
                 "version": installed.package.version,
                 "purl": purl,
@@ -93,6 +101,7 @@ fn cyclonedx(version: &str, subject: &str, digest: &str, inventory: &Inventory, 
 /// SPDX 2.3 (spdx.github.io/spdx-spec/v2.3).
 fn spdx(subject: &str, digest: &str, inventory: &Inventory, at: &str) -> Value {
     let image = "SPDXRef-Image";
+    let created = at.split('.').next().map_or_else(|| at.to_owned(), |t| format!("{}Z", t.trim_end_matches('Z')));
     let id = |i: usize| format!("SPDXRef-Package-{i}");
     let mut packages = vec![json!({
         "SPDXID": image,
@@ -106,8 +115,7 @@ fn spdx(subject: &str, digest: &str, inventory: &Inventory, at: &str) -> Value {
         "copyrightText": "NOASSERTION",
     })];
     packages.extend(inventory.packages.iter().enumerate().map(|(i, installed)| {
-        let licence = if installed.package.licence.is_empty() { String::new() } else { format!("declared licence: {}", installed.package.licence) };
-        json!({
+        let mut package = json!({
             "SPDXID": id(i),
             "name": installed.package.name,
             "versionInfo": installed.package.version,
@@ -116,11 +124,14 @@ fn spdx(subject: &str, digest: &str, inventory: &Inventory, at: &str) -> Value {
             "licenseConcluded": "NOASSERTION",
             // Packages write licences freely; only SPDX expressions may stand here.
             "licenseDeclared": "NOASSERTION",
-            "licenseComments": licence,
             "copyrightText": "NOASSERTION",
             "sourceInfo": format!("layer {}{}", installed.layer, if installed.path.is_empty() { String::new() } else { format!(", file {}", installed.path) }),
             "externalRefs": [{ "referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(inventory, installed) }],
-        })
+        });
+        if !installed.package.licence.is_empty() {
+            package["licenseComments"] = format!("declared licence: {}", installed.package.licence).into();
+        }
+        package
     }));
     let mut relationships = vec![json!({ "spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": image })];
     relationships.extend((0..inventory.packages.len()).map(|i| json!({ "spdxElementId": image, "relationshipType": "CONTAINS", "relatedSpdxElement": id(i) })));
@@ -129,8 +140,9 @@ fn spdx(subject: &str, digest: &str, inventory: &Inventory, at: &str) -> Value {
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": subject,
-        "documentNamespace": format!("https://gantry.invalid/spdx/{subject}"),
-        "creationInfo": { "created": at.split('.').next().map_or_else(|| at.to_owned(), |t| format!("{}Z", t.trim_end_matches('Z'))), "creators": [format!("Tool: gantry-registry-{}", env!("CARGO_PKG_VERSION"))] },
+        // One for each version of a document (SPDX 2.3, section 6.5): the image is scanned again and again.
+        "documentNamespace": format!("https://gantry.invalid/spdx/{subject}/{created}"),
+        "creationInfo": { "created": created, "creators": [format!("Tool: gantry-registry-{}", env!("CARGO_PKG_VERSION"))] },
         "packages": packages,
         "relationships": relationships,
     })
@@ -142,15 +154,19 @@ pub fn purl(inventory: &Inventory, installed: &Installed) -> String {
     let version = escape(&package.version);
     match installed.kind.as_str() {
         "deb" | "apk" | "rpm" => {
-            let system = if inventory.os_id.is_empty() { String::new() } else { format!("{}/", escape(&inventory.os_id)) };
-            let distro =
-                if inventory.os_id.is_empty() { String::new() } else { format!("&distro={}-{}", escape(&inventory.os_id), escape(&inventory.os_version)) };
+            // A namespace is in lower case; qualifiers are sorted, and none is empty.
+            let system = if inventory.os_id.is_empty() { String::new() } else { format!("{}/", escape(&inventory.os_id.to_lowercase())) };
             // The epoch of an rpm is a qualifier.
             let (epoch, version) = match package.version.split_once(':').filter(|_| installed.kind == "rpm") {
-                Some((epoch, rest)) => (format!("&epoch={}", escape(epoch)), escape(rest)),
+                Some((epoch, rest)) => (escape(epoch), escape(rest)),
                 None => (String::new(), version),
             };
-            format!("pkg:{}/{system}{}@{version}?arch={}{distro}{epoch}", installed.kind, escape(&package.name), escape(&package.architecture))
+            let distro = [inventory.os_id.as_str(), inventory.os_version.as_str()].map(escape).into_iter().filter(|part| !part.is_empty());
+            let distro = if inventory.os_id.is_empty() { String::new() } else { distro.collect::<Vec<_>>().join("-") };
+            let qualifiers = [("arch", escape(&package.architecture)), ("distro", distro), ("epoch", epoch)];
+            let qualifiers: Vec<String> = qualifiers.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={value}")).collect();
+            let mark = if qualifiers.is_empty() { "" } else { "?" };
+            format!("pkg:{}/{system}{}@{version}{mark}{}", installed.kind, escape(&package.name), qualifiers.join("&"))
         }
         // Namespace and name of these are parts of a path.
         "maven" => format!("pkg:maven/{}@{version}", package.name.split(':').map(escape).collect::<Vec<_>>().join("/")),
@@ -208,6 +224,17 @@ mod tests {
         let spdx = write("spdx");
         assert_eq!((spdx["packages"].as_array().unwrap().len(), &spdx["creationInfo"]["created"]), (3, &json!("2026-01-01T00:00:00Z")));
         assert_eq!(spdx["relationships"][1]["relationshipType"], "CONTAINS");
+        assert_eq!(spdx["documentNamespace"], "https://gantry.invalid/spdx/acme/shop/web@sha256:x/2026-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_package_in_two_places_has_two_references() {
+        let there = Installed { path: "srv/b".into(), ..installed("npm", "left-pad", "1.0.0") };
+        let inventory = Inventory { packages: vec![installed("npm", "left-pad", "1.0.0"), there], ..Inventory::default() };
+        let bom = Format::CycloneDx("1.6").write("acme/shop/web@sha256:x", "sha256:x", &inventory, "2026-01-01T00:00:00Z");
+        let of = |field: &str| [0, 1].map(|i| bom["components"][i][field].as_str().unwrap().to_owned());
+        assert_eq!(of("bom-ref"), ["pkg:npm/left-pad@1.0.0", "pkg:npm/left-pad@1.0.0#2"]);
+        assert_eq!(of("purl"), ["pkg:npm/left-pad@1.0.0", "pkg:npm/left-pad@1.0.0"]);
     }
 
     #[test]
@@ -221,5 +248,12 @@ mod tests {
         ] {
             assert_eq!(purl(&inventory, &installed(kind, name, version)), url);
         }
+        let bare = |id: &str, architecture: &str| {
+            let mut one = installed("deb", "bash", "5");
+            one.package.architecture = architecture.into();
+            purl(&Inventory { os_id: id.into(), ..Inventory::default() }, &one)
+        };
+        assert_eq!((bare("debian", "").as_str(), bare("", "").as_str()), ("pkg:deb/debian/bash@5?distro=debian", "pkg:deb/bash@5"));
+        assert_eq!(bare("openEuler", "amd64"), "pkg:deb/openeuler/bash@5?arch=amd64&distro=openEuler");
     }
 }

@@ -11,6 +11,8 @@ use super::key::{PublicKey, Scheme};
 pub const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 pub const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
+/// How the kind of every version of a statement begins.
+const STATEMENT_PREFIX: &str = "https://in-toto.io/Statement/";
 /// Annotation of a layer that holds the signature over the layer's bytes (cosign, SIGNATURE_SPEC.md).
 pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 /// What cosign puts into a bundle when it signs an image.
@@ -75,6 +77,8 @@ pub struct EnvelopeSignature {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Statement {
+    #[serde(rename = "_type", default)]
+    pub kind: String,
     #[serde(default)]
     pub subject: Vec<Subject>,
     pub predicate_type: String,
@@ -105,6 +109,10 @@ pub fn attested(envelope: &Envelope, digest: &str, keys: &[Named]) -> Result<(St
     }
     let payload = base64(&envelope.payload).ok_or_else(|| Fault::form("the payload is not base64"))?;
     let statement: Statement = serde_json::from_slice(&payload).map_err(Fault::form)?;
+    // in-toto attestation, spec/v1/statement.md: a document of another kind says something else with the same words.
+    if !statement.kind.starts_with(STATEMENT_PREFIX) {
+        return Err(Fault::Unknown(statement.kind.chars().take(100).collect()));
+    }
     let (algorithm, hex) = digest.split_once(':').unwrap_or(("sha256", digest));
     if !statement.subject.iter().any(|s| s.digest.get(algorithm).is_some_and(|h| h == hex)) {
         return Err(Fault::OtherImage(statement.subject.iter().filter_map(|s| s.digest.values().next()).take(3).cloned().collect::<Vec<_>>().join(", ")));
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn builders_are_read_from_both_versions() {
-        let statement = |kind: &str, predicate: Value| Statement { subject: vec![], predicate_type: kind.into(), predicate };
+        let statement = |kind: &str, predicate: Value| Statement { kind: String::new(), subject: vec![], predicate_type: kind.into(), predicate };
         let v1 = statement(
             "https://slsa.dev/provenance/v1",
             json!({"runDetails": {"builder": {"id": "b1"}}, "buildDefinition": {"resolvedDependencies": [{"uri": "git+https://x"}]}}),
@@ -155,6 +163,21 @@ mod tests {
         let old = statement("https://slsa.dev/provenance/v0.2", json!({"builder": {"id": "b0"}, "materials": [{"uri": "git+https://y"}]}));
         assert_eq!((builder(&old).as_deref(), materials(&old).len()), (Some("b0"), 1));
         assert_eq!(builder(&statement("https://cyclonedx.org/bom", json!({}))), None);
+    }
+
+    #[test]
+    fn only_statements_of_in_toto_are_statements() {
+        let envelope = |kind: &str| {
+            let statement = json!({ "_type": kind, "predicateType": "x", "subject": [{ "digest": { "sha256": "aa" } }] });
+            Envelope { payload: STANDARD.encode(statement.to_string()), payload_type: IN_TOTO.into(), signatures: vec![] }
+        };
+        for kind in ["https://in-toto.io/Statement/v0.1", "https://in-toto.io/Statement/v1"] {
+            assert!(attested(&envelope(kind), "sha256:aa", &[]).is_ok(), "{kind}");
+        }
+        for other in ["", "https://in-toto.io/Link/v1", "link"] {
+            assert!(matches!(attested(&envelope(other), "sha256:aa", &[]), Err(Fault::Unknown(_))), "{other}");
+        }
+        assert!(matches!(attested(&envelope("https://in-toto.io/Statement/v1"), "sha256:bb", &[]), Err(Fault::OtherImage(_))));
     }
 
     proptest! {

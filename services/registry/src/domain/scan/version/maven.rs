@@ -109,7 +109,7 @@ fn push(items: &mut Vec<Item>, hyphen: bool, token: &mut String, counts: bool, d
     items.push((hyphen, token));
 }
 
-/// Takes away what means nothing at the end and before each hyphen: 0, "", final, ga.
+/// Takes away what means nothing at the end, before each hyphen and before each word, which is as good as behind one: 0, "", final, ga.
 fn trim(items: Vec<Item>) -> Vec<Item> {
     let empty = |token: &Token| match token {
         Token::Number(n) => n.bytes().all(|b| b == b'0'),
@@ -117,7 +117,7 @@ fn trim(items: Vec<Item>) -> Vec<Item> {
     };
     let mut kept: Vec<Item> = Vec::new();
     for item in items {
-        if item.0 {
+        if item.0 || matches!(item.1, Token::Word(_)) {
             while kept.last().is_some_and(|(_, t)| empty(t)) {
                 kept.pop();
             }
@@ -167,7 +167,22 @@ mod tests {
                 "1-123",
             ],
         );
-        ascending(compare, &["2.0.2", "2.0.123", "2.1.0"]);
+        ascending(
+            compare,
+            &[
+                "2.0", "2.0.a", "2-1", "2.0.2", "2.0.123", "2.1.0", "2.1-a", "2.1b", "2.1-c", "2.1-1", "2.1.0.1", "2.2", "2.123", "11.a2", "11.a11", "11.b2",
+                "11.b11", "11.m2", "11.m11", "11", "11.a", "11b", "11c", "11m",
+            ],
+        );
+        ascending(compare, &["6.1.0rc3", "6.1.0", "6.1H.5-beta"]);
+        ascending(compare, &["1-0.alpha", "1-0.beta", "1"]);
+        // A word behind dots is as good as one behind a hyphen.
+        for word in ["abc", "alpha", "a", "beta", "b", "def", "milestone", "m", "RC"] {
+            assert_eq!(compare(&format!("1.0.0.{word}1"), &format!("1.0.0-{word}2")), Ordering::Less, "{word}");
+            for more in ["2.0.", "2.0.0."] {
+                assert_eq!(compare(&format!("2-{word}"), &format!("{more}{word}")), Ordering::Equal, "{more}{word}");
+            }
+        }
         for (a, b) in [
             ("1", "2"),
             ("1.5", "2"),
