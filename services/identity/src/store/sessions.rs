@@ -172,15 +172,22 @@ pub async fn all_ended_at(pool: &PgPool, user: UserId) -> Result<Option<OffsetDa
 /// not used for so long. What a refresh token gave is used until it has run out, after `lasting`; what is for when the person is away does not
 /// use the session. Those that ran out by themselves more than a day ago are not looked at.
 pub async fn overdue(pool: &PgPool, lasting: Duration, now: OffsetDateTime, limit: i64) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    // The strictest of each person first: what is asked of every session then does not grow with the organisations that have such a policy.
     let sql = "with limits as materialized (
             select org, (policy::jsonb ->> 'session_hours')::int * interval '1 hour' as whole, (policy::jsonb ->> 'session_idle_minutes')::int * interval '1 minute' as idle
-            from security_policies where policy like '%\"session_%')
-         select s.id, s.user_id from sessions s where s.ended_at is null and s.expires_at > $1 - interval '1 day' and exists (
-            select from limits l where (l.org = $2 or exists (select from members m where m.org = l.org and m.user_id = s.user_id))
-              and (s.created_at < $1 - l.whole
-                   or (s.last_seen_at < $1 - l.idle and not exists (
-                       select from families f left join refresh_tokens t on t.family = f.id
-                       where f.session_id = s.id and not f.offline and greatest(f.created_at, t.used_at) > $1 - l.idle - $3 * interval '1 second'))))
+            from security_policies where policy like '%\"session_%'),
+         everybody as materialized (select min(whole) as whole, min(idle) as idle from limits where org = $2),
+         somebody as materialized (
+            select m.user_id, min(l.whole) as whole, min(l.idle) as idle from limits l join members m on m.org = l.org group by m.user_id),
+         living as (
+            select s.id, s.user_id, s.created_at, s.last_seen_at, least(e.whole, o.whole) as whole, least(e.idle, o.idle) as idle
+            from sessions s cross join everybody e left join somebody o on o.user_id = s.user_id
+            where s.ended_at is null and s.expires_at > $1 - interval '1 day' and (e.whole is not null or e.idle is not null or o.user_id is not null))
+         select id, user_id from living l
+         where l.created_at < $1 - l.whole
+            or (l.last_seen_at < $1 - l.idle and not exists (
+                select from families f left join refresh_tokens t on t.family = f.id
+                where f.session_id = l.id and not f.offline and greatest(f.created_at, t.used_at) > $1 - l.idle - $3 * interval '1 second'))
          limit $4";
     sqlx::query_as(sql).bind(now).bind(Uuid::nil()).bind(lasting.as_seconds_f64()).bind(limit).fetch_all(pool).await
 }
