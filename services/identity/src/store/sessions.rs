@@ -135,8 +135,9 @@ pub async fn end(pool: &PgPool, user: UserId, id: Uuid, along: Along, now: Offse
         .bind(now)
         .execute(&mut *tx)
         .await?;
-    let families = "update families set ended_at = $3, end_reason = 'session ended'
-                    where session_id = $2 and user_id = $1 and ended_at is null and (not offline or $4)";
+    let families = "update families set ended_at = $3, end_reason = 'session ended' where id in (
+                    select id from families where session_id = $2 and user_id = $1 and ended_at is null and (not offline or $4)
+                    order by id for no key update)";
     let came = sqlx::query(families).bind(user.0).bind(id).bind(now).bind(along == Along::Everything).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(ended.rows_affected() + came.rows_affected() > 0)
@@ -153,13 +154,9 @@ pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str,
         .bind(keep)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("update families set ended_at = $2, end_reason = $4 where user_id = $1 and ended_at is null and session_id is distinct from $3")
-        .bind(user.0)
-        .bind(now)
-        .bind(keep)
-        .bind(why)
-        .execute(&mut *tx)
-        .await?;
+    let families = "update families set ended_at = $2, end_reason = $4 where id in (
+                    select id from families where user_id = $1 and ended_at is null and session_id is distinct from $3 order by id for no key update)";
+    sqlx::query(families).bind(user.0).bind(now).bind(keep).bind(why).execute(&mut *tx).await?;
     tx.commit().await
 }
 
