@@ -30,19 +30,26 @@ crate::store::row!(Session { id, user_id, created_at, last_seen_at, auth_time, a
 const COLUMNS: &str = "id, user_id, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent";
 
 /// Opens a session and, if `device` names one by its hash, remembers that device, in one statement. Whether the device is new, and there
-/// were others before.
-pub async fn open(pool: &PgPool, session: &Session, secret_hash: &[u8], device: Option<&[u8]>) -> Result<bool, sqlx::Error> {
+/// were others before. `None`: all sign-ins of the person were ended since; `ended_at` is when that was last as far as the sign-in knows.
+pub async fn open(
+    pool: &PgPool,
+    session: &Session,
+    secret_hash: &[u8],
+    device: Option<&[u8]>,
+    ended_at: Option<OffsetDateTime>,
+) -> Result<Option<bool>, sqlx::Error> {
     // As `links::note_device`.
     sqlx::query_scalar(
         "with opened as (
             insert into sessions (id, user_id, secret_hash, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)),
+            select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+            where not exists (select from sign_ins_ended e where e.user_id = $2 and ($12::timestamptz is null or e.at > $12)) returning id),
          noted as (
             insert into known_devices (user_id, hash, first_seen_at, last_seen_at, user_agent, from_addr)
-            select $2, $11, $5, $5, $10, $9 where $11::bytea is not null
+            select $2, $11, $5, $5, $10, $9 from opened where $11::bytea is not null
             on conflict (user_id, hash) do update set last_seen_at = excluded.last_seen_at, from_addr = excluded.from_addr
             returning first_seen_at = last_seen_at as fresh)
-         select coalesce((select fresh from noted), false) and exists (select from known_devices where user_id = $2)",
+         select coalesce((select fresh from noted), false) and exists (select from known_devices where user_id = $2) from opened",
     )
     .bind(session.id)
     .bind(session.user_id)
@@ -55,7 +62,8 @@ pub async fn open(pool: &PgPool, session: &Session, secret_hash: &[u8], device: 
     .bind(&session.from_addr)
     .bind(&session.user_agent)
     .bind(device)
-    .fetch_one(pool)
+    .bind(ended_at)
+    .fetch_optional(pool)
     .await
 }
 
