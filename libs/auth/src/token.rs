@@ -76,6 +76,8 @@ pub trait Claims: DeserializeOwned {
     fn expires(&self) -> i64;
     fn issuer(&self) -> &str;
     fn audience(&self) -> &str;
+    /// Whether the type that a token's header names (empty: none) is one of tokens with these claims.
+    fn is_type(typ: &str) -> bool;
 }
 
 impl Claims for AccessClaims {
@@ -87,6 +89,10 @@ impl Claims for AccessClaims {
     }
     fn audience(&self) -> &str {
         &self.aud
+    }
+    /// RFC 9068 section 4: a token of any other type is refused, whatever its claims look like.
+    fn is_type(typ: &str) -> bool {
+        typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt")
     }
 }
 
@@ -100,6 +106,10 @@ impl Claims for RegistryClaims {
     fn audience(&self) -> &str {
         &self.aud
     }
+    /// The Docker token specification names none.
+    fn is_type(_: &str) -> bool {
+        true
+    }
 }
 
 /// What counts of a token's header (RFC 7515 section 4.1).
@@ -109,6 +119,8 @@ struct Head<'a> {
     alg: Cow<'a, str>,
     #[serde(borrow)]
     kid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    typ: Cow<'a, str>,
     /// Names of extensions that must be understood: we know none.
     #[serde(default)]
     crit: Option<IgnoredAny>,
@@ -219,6 +231,9 @@ impl Verifier {
         let signature = decoded(signature).ok_or(TokenError::Foreign)?;
         // Before anything that it says is read.
         key.public.verify_sig(signed.as_bytes(), &signature).map_err(|_| TokenError::Foreign)?;
+        if !C::is_type(&header.typ) {
+            return Err(invalid("it is of another type"));
+        }
         let payload = decoded(payload).ok_or_else(|| invalid("its claims cannot be read"))?;
         let claims: C = serde_json::from_slice(&payload).map_err(|e| invalid(&e.to_string()))?;
         let Begins { nbf } = serde_json::from_slice(&payload).map_err(|e| invalid(&e.to_string()))?;
@@ -319,12 +334,15 @@ mod tests {
             let token = |header: Value| signed(&header, &claims, &sign);
             assert_eq!(verifier.access(&token(json!({ "alg": name, "kid": "k", "typ": "at+jwt" })), now).await.unwrap().sub, "user:a");
             for bad in [
-                json!({ "alg": other, "kid": "k" }),
-                json!({ "alg": "none", "kid": "k" }),
-                json!({ "alg": "HS256", "kid": "k" }),
-                json!({ "alg": name, "kid": "l" }),
-                json!({ "alg": name }),
-                json!({ "alg": name, "kid": "k", "crit": ["b64"] }),
+                json!({ "alg": other, "kid": "k", "typ": "at+jwt" }),
+                json!({ "alg": "none", "kid": "k", "typ": "at+jwt" }),
+                json!({ "alg": "HS256", "kid": "k", "typ": "at+jwt" }),
+                json!({ "alg": name, "kid": "l", "typ": "at+jwt" }),
+                json!({ "alg": name, "typ": "at+jwt" }),
+                json!({ "alg": name, "kid": "k", "typ": "at+jwt", "crit": ["b64"] }),
+                json!({ "alg": name, "kid": "k", "typ": "JWT" }),
+                json!({ "alg": name, "kid": "k", "typ": "logout+jwt" }),
+                json!({ "alg": name, "kid": "k" }),
             ] {
                 let refused = verifier.access(&token(bad.clone()), now).await;
                 assert!(matches!(refused, Err(TokenError::Foreign | TokenError::Invalid(_))), "{bad}: {refused:?}");
@@ -347,7 +365,7 @@ mod tests {
             let all = claims.as_object_mut().unwrap();
             all.extend(change.as_object().unwrap().clone());
             all.retain(|_, value| *value != "gone");
-            let token = signed(&json!({ "alg": "ES256", "kid": "k" }), &claims, &sign);
+            let token = signed(&json!({ "alg": "ES256", "kid": "k", "typ": "application/at+jwt" }), &claims, &sign);
             verifier.access(&token, now).await.map(|claims| claims.sub.clone())
         };
         assert_eq!(outcome(json!({ "nbf": at })).await.unwrap(), "user:a");
@@ -388,7 +406,7 @@ mod tests {
         let now = gantry_kernel::Env::system().now();
         let claims = serde_json::json!({ "iss": "https://gantry.test", "aud": "https://gantry.test", "sub": "user:a", "jti": "1",
             "iat": now.unix_timestamp(), "exp": now.unix_timestamp() + 60 });
-        let good = jsonwebtoken::encode(&Header { kid: Some("k".into()), ..Header::new(Algorithm::ES256) }, &claims, &key).unwrap();
+        let good = jsonwebtoken::encode(&Header { kid: Some("k".into()), typ: Some("at+jwt".into()), ..Header::new(Algorithm::ES256) }, &claims, &key).unwrap();
         for _ in 0..2 {
             assert_eq!(verifier.access(&good, now).await.unwrap().sub, "user:a");
         }

@@ -51,6 +51,7 @@ impl Signer {
     pub fn sign(&self, claims: &impl serde::Serialize) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(KID.into());
+        header.typ = Some("at+jwt".into());
         encode(&header, claims, &self.key).expect("claims are signed")
     }
 }

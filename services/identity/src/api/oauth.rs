@@ -23,14 +23,9 @@ use crate::app::App;
 
 pub fn router() -> Router<App> {
     Router::new()
-        .route("/.well-known/openid-configuration", get(discovery::metadata))
-        .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
-        .route("/oauth2/jwks", get(discovery::jwks))
         .route("/oauth2/authorize", get(authorize::by_query).post(authorize::by_form))
-        .route("/oauth2/par", post(par::push))
         .route("/oauth2/register", post(registration::register))
         .route("/oauth2/register/{client}", get(registration::show).put(registration::change).delete(registration::delete))
-        .route("/oauth2/device_authorization", post(device::start))
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/registry-token", get(registry::by_query).post(registry::by_form))
         .merge(called_by_scripts())
@@ -39,6 +34,11 @@ pub fn router() -> Router<App> {
 /// What applications that run in a browser call from their own pages. No cookie is read here, so any page may.
 fn called_by_scripts() -> Router<App> {
     Router::new()
+        .route("/.well-known/openid-configuration", get(discovery::metadata))
+        .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
+        .route("/oauth2/jwks", get(discovery::jwks))
+        .route("/oauth2/par", post(par::push))
+        .route("/oauth2/device_authorization", post(device::start))
         .route("/oauth2/token", post(token::token))
         .route("/oauth2/userinfo", get(userinfo::userinfo).post(userinfo::userinfo))
         .route("/oauth2/revoke", post(introspect::revoke))

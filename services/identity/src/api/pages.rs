@@ -159,15 +159,15 @@ fn render(language: Language, status: StatusCode, template: &str, values: Value,
 }
 
 /// An answer that the browser sends on as a form (OAuth 2.0 Form Post Response Mode). The script sends it; without
-/// script there is a button.
-pub fn form_post(to: &str, origin: &str, pairs: &[(&str, &str)]) -> Response {
+/// script there is a button. `target`: see [`target_of`].
+pub fn form_post(to: &str, target: &str, pairs: &[(&str, &str)]) -> Response {
     const SCRIPT: &str = "document.forms[0].submit()";
     let digest = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, <sha2::Sha256 as sha2::Digest>::digest(SCRIPT));
     let rendered = TEMPLATES.get_template("form_post.html").and_then(|t| {
         t.render(context! { to, pairs => pairs.iter().map(|(n, v)| vec![(*n).to_owned(), (*v).to_owned()]).collect::<Vec<_>>(), script => SCRIPT })
     });
     let Ok(html) = rendered else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let policy = format!("default-src 'none'; script-src 'sha256-{digest}'; form-action {origin}; frame-ancestors 'none'; base-uri 'none'");
+    let policy = format!("default-src 'none'; script-src 'sha256-{digest}'; form-action {target}; frame-ancestors 'none'; base-uri 'none'");
     let mut response = Html(html).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'")));
@@ -216,12 +216,20 @@ fn encoded(to: &str) -> String {
     url::form_urlencoded::byte_serialize(to.as_bytes()).collect()
 }
 
-/// The origin of the client that `to`, an authorization request, will lead to.
+/// How a page's policy (CSP `form-action`) names the place that a form leads to. The schemes of programs (RFC 8252 section 7.1) have no
+/// origin, and an address in brackets is no host there: these go by their scheme.
+pub fn target_of(url: &Url) -> String {
+    let origin = url.origin();
+    let named = origin.is_tuple() && !matches!(url.host(), Some(url::Host::Ipv6(_)));
+    if named { origin.ascii_serialization() } else { format!("{}:", url.scheme()) }
+}
+
+/// The place of the client that `to`, an authorization request, will lead to.
 async fn client_origins(app: &App, to: &str) -> Vec<String> {
     let Some(query) = to.strip_prefix("/oauth2/authorize?") else { return Vec::new() };
     let form = crate::api::oauth::form::Form::parse(query.as_bytes());
     let Ok(Ok(it)) = crate::api::oauth::authorize::asked(app, &form).await else { return Vec::new() };
-    Url::parse(&it.request.redirect_uri).ok().map(|url| url.origin().ascii_serialization()).filter(|o| o != "null").into_iter().collect()
+    Url::parse(&it.request.redirect_uri).iter().map(target_of).collect()
 }
 
 #[cfg(test)]
@@ -273,6 +281,20 @@ mod tests {
                 }
                 assert!(!html.contains("{{"), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn a_form_may_lead_to_every_place_that_a_client_can_register() {
+        for (address, target) in [
+            ("https://shop.example/cb?x=1", "https://shop.example"),
+            ("https://shop.example:8443/cb", "https://shop.example:8443"),
+            ("http://127.0.0.1:4711/cb", "http://127.0.0.1:4711"),
+            ("http://[::1]:4711/cb", "http:"),
+            ("org.example.app:/cb", "org.example.app:"),
+            ("org.example.app://cb", "org.example.app:"),
+        ] {
+            assert_eq!(target_of(&Url::parse(address).unwrap()), target);
         }
     }
 

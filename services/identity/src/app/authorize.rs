@@ -35,14 +35,23 @@ pub enum Next {
     Refuse(&'static str),
 }
 
+/// Who must be signed in, as a request says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    #[default]
+    Anybody,
+    User(UserId),
+    /// Whom an `id_token_hint` means that is not ours, or of a key that is gone, nobody knows.
+    Unclear,
+}
+
 /// What the decision looks at besides the request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts<'a> {
     pub session: Option<&'a Session>,
     /// When this request came first; it is back from a page of ours.
     pub first_seen: Option<i64>,
-    /// Who the request says must be signed in.
-    pub expected: Option<UserId>,
+    pub expected: Expected,
     /// When the person agreed to all that is asked; `None`: not yet. `Some(i64::MAX)`: need not be asked.
     pub agreed_at: Option<i64>,
 }
@@ -54,7 +63,12 @@ pub fn next(request: &Request, facts: Facts<'_>, now: time::OffsetDateTime) -> N
         let again = since(session.auth_time.unix_timestamp());
         // `max_age=0` means `prompt=login` (OpenID Connect Core 3.1.2.1), also within the same second.
         let young = request.max_age.is_none_or(|max| (max > 0 && age <= max) || again);
-        let right_person = facts.expected.is_none_or(|user| user.0 == session.user_id);
+        let right_person = match facts.expected {
+            Expected::Anybody => true,
+            Expected::User(user) => user.0 == session.user_id,
+            // Nobody is vouched for unseen. With a page people see who is signed in, and applications keep hints for long.
+            Expected::Unclear => !request.prompt.none,
+        };
         young && (again || !request.prompt.login) && right_person
     };
     let Some(session) = facts.session.filter(good) else {
@@ -120,17 +134,22 @@ impl App {
         Ok(code)
     }
 
-    /// The person an ID token of ours names, as the hint of a request.
-    pub fn hinted(&self, request: &Request) -> Option<UserId> {
+    /// The person that a request names by a claim, or by an ID token of ours as a hint (OpenID Connect Core 3.1.2.2).
+    pub fn hinted(&self, request: &Request) -> Expected {
         #[derive(serde::Deserialize)]
         struct Hint {
             sub: String,
         }
-        let by_claims = request.claims.sub.clone();
-        let by_hint = || request.id_token_hint.as_ref().and_then(|t| self.keys.verify_hint::<Hint>(t, &self.issuer)).map(|h| h.sub);
-        let sub = by_claims.or_else(by_hint)?;
+        let sub = match (&request.claims.sub, &request.id_token_hint) {
+            (Some(sub), _) => sub.clone(),
+            (None, Some(token)) => match self.keys.verify_hint::<Hint>(token, &self.issuer) {
+                Some(hint) => hint.sub,
+                None => return Expected::Unclear,
+            },
+            (None, None) => return Expected::Anybody,
+        };
         // Somebody we do not know is nobody who could be signed in.
-        Some(sub.strip_prefix("user:").and_then(|id| id.parse().ok()).unwrap_or(UserId(gantry_kernel::Uuid::nil())))
+        Expected::User(sub.strip_prefix("user:").and_then(|id| id.parse().ok()).unwrap_or(UserId(gantry_kernel::Uuid::nil())))
     }
 
     /// Marks an address of ours that a client's request comes back to with the time it came first. Nobody else can make
@@ -242,7 +261,7 @@ mod tests {
     #[test]
     fn consent_is_asked_once_and_again_when_the_client_wants_it() {
         let it = session(T0);
-        let with = |agreed_at, first_seen| Facts { session: Some(&it), agreed_at, first_seen, expected: None };
+        let with = |agreed_at, first_seen| Facts { session: Some(&it), agreed_at, first_seen, expected: Expected::Anybody };
         assert_eq!(next(&request(ANY, None), with(None, None), T0), Next::Consent);
         assert_eq!(next(&request(NONE, None), with(None, None), T0), Next::Refuse("consent_required"));
         assert_eq!(next(&request(ANY, None), with(Some(5), None), T0), Next::Grant);
@@ -254,8 +273,11 @@ mod tests {
     #[test]
     fn the_right_person_and_the_asked_strength_are_needed() {
         let it = session(T0);
-        let other = Facts { expected: Some(UserId(Uuid::max())), ..facts(Some(&it)) };
+        let other = Facts { expected: Expected::User(UserId(Uuid::max())), ..facts(Some(&it)) };
         assert_eq!(next(&request(NONE, None), other, T0), Next::Refuse("login_required"));
+        let unclear = Facts { expected: Expected::Unclear, ..facts(Some(&it)) };
+        assert_eq!(next(&request(NONE, None), unclear, T0), Next::Refuse("login_required"), "not without a page");
+        assert_eq!(next(&request(ANY, None), unclear, T0), Next::Grant, "an old hint locks nobody out");
         let strong = Request { claims: crate::domain::claims::ClaimsRequest { acr: vec!["2".into()], ..Default::default() }, ..request(ANY, None) };
         assert_eq!(next(&strong, facts(Some(&it)), T0), Next::StepUp);
         let preferred = Request { acr_values: vec!["2".into(), "1".into()], ..request(ANY, None) };

@@ -104,10 +104,12 @@ impl App {
         let it = read.claims;
         let now = self.now().unix_timestamp();
         // For us alone: a token that is also meant for somebody else can be used by them (RFC 7523bis).
-        let ours = |aud: &serde_json::Value| {
-            let path = aud.as_str().and_then(|aud| aud.strip_prefix(self.issuer.as_str()));
-            path.is_some_and(|path| path.is_empty() || path.strip_prefix("/oauth2/").is_some_and(|name| ENDPOINTS.contains(&name)))
-        };
+        let endpoint =
+            |aud: &str, base: &str| aud.strip_prefix(base).and_then(|path| path.strip_prefix("/oauth2/")).is_some_and(|name| ENDPOINTS.contains(&name));
+        // The same endpoints stand at the door for certificates (RFC 8705 section 5).
+        let door = self.config.certificates_url.as_deref().map(|door| door.trim_end_matches('/'));
+        let named = |aud: &str| aud == self.issuer.as_str() || endpoint(aud, &self.issuer) || door.is_some_and(|door| endpoint(aud, door));
+        let ours = |aud: &serde_json::Value| aud.as_str().is_some_and(named);
         let for_us = match &it.aud {
             serde_json::Value::Array(all) => !all.is_empty() && all.iter().all(ours),
             one => ours(one),

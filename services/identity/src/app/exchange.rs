@@ -30,6 +30,10 @@ pub struct Exchange<'a> {
     pub requested_subject: Option<&'a str>,
     pub requested_type: Option<&'a str>,
     pub scope: Option<&'a str>,
+    /// For whom it is to be: `audience` and `resource`.
+    pub targets: [Option<&'a str>; 2],
+    /// `actor_token`.
+    pub actor: Option<&'a str>,
 }
 
 impl App {
@@ -38,6 +42,10 @@ impl App {
     pub async fn exchange_token(&self, client: &Client, asked: Exchange<'_>, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
         if asked.requested_type.is_some_and(|t| t != ACCESS_TOKEN && t != JWT) {
             return Err(OAuthError::invalid_request("requested_token_type: only access tokens"));
+        }
+        // Left out in silence, it would look as if somebody else had acted.
+        if asked.actor.is_some() {
+            return Err(OAuthError::invalid_request("actor_token: not taken; the client that asks, or who impersonates, is the one who acts"));
         }
         let tokens = match (asked.token_type, asked.requested_subject) {
             (ACCESS_TOKEN, Some(wanted)) => self.impersonate(client, asked.token, wanted, bound, origin).await?,
@@ -48,6 +56,11 @@ impl App {
             (JWT | ID_TOKEN, Some(_)) => return Err(OAuthError::invalid_request("requested_subject needs an access token of ours")),
             _ => return Err(OAuthError::invalid_request("subject_token_type: access_token, jwt or id_token")),
         };
+        // Section 2.2.2: whoever asks for a token for somebody gets none for somebody else.
+        let audience = self.audience(client, &tokens.scope);
+        if asked.targets.into_iter().flatten().any(|target| !audience.iter().any(|a| a == target)) {
+            return Err(OAuthError::new("invalid_target", "audience, resource: this client's tokens are not for that"));
+        }
         Ok(Tokens { issued_token_type: Some(ACCESS_TOKEN.into()), ..tokens })
     }
 

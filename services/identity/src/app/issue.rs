@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::app::clients::Client;
 use crate::app::people::{Person, subject};
 use crate::app::standing::Begun;
-use crate::domain::claims::{ClaimsRequest, acr_of};
+use crate::domain::claims::{ClaimsRequest, acr_for, acr_of};
 use crate::domain::signing::Algorithm;
 use crate::error::fault;
 use crate::store::{directory, groups as groups_store};
@@ -223,7 +223,7 @@ impl App {
         put("iat", json!(now));
         put("auth_time", json!(source.auth_time.unix_timestamp()));
         put("amr", json!(source.amr.split_whitespace().collect::<Vec<_>>()));
-        put("acr", json!(acr_of(&source.amr)));
+        put("acr", json!(acr_for(&source.amr, &source.claims.named_acr)));
         put("at_hash", json!(at_hash(algorithm, access_token)));
         if let Some(nonce) = nonce {
             put("nonce", json!(nonce));

@@ -59,8 +59,6 @@ impl App {
         }
         let command = Command::RequirePasswordReset { reason: reason.to_owned() };
         let executed = self.users.execute(person.id, command, Options::from(meta)).await.map_err(refused)?;
-        self.end_sign_ins(person.id, "password reset required").await?;
-        self.settled(executed.position).await;
-        Ok(())
+        self.end_sign_ins_by(person.id, None, "password reset required", executed.position).await
     }
 }

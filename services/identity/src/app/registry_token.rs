@@ -24,7 +24,7 @@ const LIFE: Duration = Duration::minutes(5);
 const CREDENTIAL_TYPE: &str = "registry-credential+jwt";
 const CREDENTIAL_AUDIENCE: &str = "gantry-registry-credential";
 /// The client that `docker` and its like are, whatever they call themselves.
-const CLIENT: &str = "gantry-registry";
+pub(crate) const CLIENT: &str = "gantry-registry";
 
 /// Who asks for a registry token.
 pub enum Asker {

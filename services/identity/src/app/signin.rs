@@ -196,22 +196,22 @@ impl App {
         person.filter(|p| p.suspended.is_none()).ok_or_else(|| Problem::unauthenticated("this account is not active"))
     }
 
-    /// Opens a browser session under the policy that holds for the person; the text is the cookie. `evidence`: how the person proved who
+    /// Opens a browser session under the rules that hold for the person; the text is the cookie. `evidence`: how the person proved who
     /// they are. `device`: the cookie of the browser, which is known from now on; a new one is told to the person.
     ///
     /// # Errors
-    /// Unauthenticated when a certificate was revoked since it was shown.
+    /// Unauthenticated when a certificate was revoked since it was shown, or all sign-ins were ended since the rules were read.
     pub async fn open_session(
         &self,
         person: &Person,
         origin: &Origin,
         evidence: &Evidence,
-        policy: &Effective,
+        rules: &Rules,
         device: Option<&str>,
     ) -> Result<(Session, String), Problem> {
         let amr = evidence.amr.as_str();
         let now = self.now();
-        let hours = policy.session_hours.map_or(self.config.session_hours, |h| h.min(self.config.session_hours));
+        let hours = rules.policy.session_hours.map_or(self.config.session_hours, |h| h.min(self.config.session_hours));
         let secret = fresh(&self.host.env, "gs_");
         let session = Session {
             id: self.host.env.uuid(),
@@ -227,7 +227,8 @@ impl App {
         let device = device.map(kept);
         // Where a certificate may turn out to be revoked, the browser is known only after that was looked at.
         let at_once = device.as_deref().filter(|_| evidence.certificates.is_empty());
-        let mut new = sessions::open(self.pool(), &session, &kept(&secret), at_once).await.map_err(fault)?;
+        let opened = sessions::open(self.pool(), &session, &kept(&secret), at_once, rules.ended_at).await.map_err(fault)?;
+        let mut new = opened.ok_or_else(|| Problem::unauthenticated("all sign-ins were ended meanwhile: sign in again"))?;
         self.tie_to_certificates(person.id, session.id, evidence).await?;
         if let Some(device) = device.filter(|_| !evidence.certificates.is_empty()) {
             let noted = links::note_device(self.pool(), person.id, &device, &session.user_agent, &origin.address, now).await;

@@ -142,7 +142,14 @@ pub fn read<C: ClientFacts>(parameters: &[(String, String)], client: Option<C>, 
         return Err(to_client("invalid_request", "dpop_jkt is no SHA-256 thumbprint"));
     }
     let max_age = get("max_age").map(str::parse::<u32>).transpose().map_err(|_| to_client("invalid_request", "max_age: seconds"))?;
-    let claims = ClaimsRequest::parse(get("claims")).map_err(|why| to_client("invalid_request", why))?;
+    let mut claims = ClaimsRequest::parse(get("claims")).map_err(|why| to_client("invalid_request", why))?;
+    let mut acr_values: Vec<String> = get("acr_values").unwrap_or_default().split_ascii_whitespace().take(10).map(str::to_owned).collect();
+    // A voluntary claim asks for what the parameter asks for.
+    if acr_values.is_empty() && claims.acr.is_empty() {
+        acr_values.clone_from(&claims.named_acr);
+    } else {
+        claims.named_acr.extend(acr_values.iter().cloned());
+    }
     Ok(Request {
         client_id: client_id.to_owned(),
         redirect_uri: redirect_uri.to_owned(),
@@ -155,7 +162,7 @@ pub fn read<C: ClientFacts>(parameters: &[(String, String)], client: Option<C>, 
         max_age: max_age.map(i64::from),
         login_hint: get("login_hint").map(str::to_owned),
         id_token_hint: get("id_token_hint").map(str::to_owned),
-        acr_values: get("acr_values").unwrap_or_default().split_ascii_whitespace().take(10).map(str::to_owned).collect(),
+        acr_values,
         dpop_jkt,
         state,
     })

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::assurance::level;
+use crate::domain::assurance::{Level, level};
 
 /// Which scope a claim belongs to: a client gets by `claims` no more than its scopes could give it.
 const CLAIMS: [(&str, &str); 6] =
@@ -29,6 +29,9 @@ pub struct ClaimsRequest {
     /// One of these is essential (section 5.5.1.1).
     #[serde(skip)]
     pub acr: Vec<String>,
+    /// Every `acr` that the request names, by this parameter or by `acr_values`: what was asked for is answered in its own words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub named_acr: Vec<String>,
 }
 
 impl ClaimsRequest {
@@ -49,9 +52,17 @@ impl ClaimsRequest {
                 read.userinfo = known();
             } else {
                 read.id_token = known();
-                read.sub = wanted.get("sub").and_then(|s| s.get("value")).and_then(Value::as_str).map(str::to_owned);
-                read.acr = essential_acr(wanted.get("acr"));
+                read.named_acr = named_acr(wanted.get("acr"));
+                if wanted.get("acr").and_then(|acr| acr.get("essential")).and_then(Value::as_bool) == Some(true) {
+                    read.acr = read.named_acr.clone();
+                }
             }
+            // Both would say it of the same person.
+            let sub = wanted.get("sub").and_then(|s| s.get("value")).and_then(Value::as_str).map(str::to_owned);
+            if read.sub.is_some() && sub.is_some() && read.sub != sub {
+                return Err("claims: sub is two people");
+            }
+            read.sub = read.sub.or(sub);
         }
         Ok(read)
     }
@@ -71,8 +82,8 @@ impl ClaimsRequest {
     }
 }
 
-fn essential_acr(acr: Option<&Value>) -> Vec<String> {
-    let Some(acr) = acr.filter(|a| a.get("essential").and_then(Value::as_bool) == Some(true)) else { return Vec::new() };
+fn named_acr(acr: Option<&Value>) -> Vec<String> {
+    let Some(acr) = acr else { return Vec::new() };
     let one = acr.get("value").and_then(Value::as_str);
     let many = acr.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     one.into_iter().chain(many).take(10).map(str::to_owned).collect()
@@ -83,9 +94,38 @@ pub fn acr_of(amr: &str) -> &'static str {
     level(amr).name()
 }
 
+/// The same for a request that named some: the strongest of those that the sign-in reaches (OpenID Connect Core 5.5.1.1: the answer is one
+/// of the values that were asked for), else what it was.
+pub fn acr_for(amr: &str, named: &[String]) -> &'static str {
+    let was = level(amr);
+    named.iter().filter_map(|name| Level::named(name)).filter(|asked| *asked <= was).max().unwrap_or(was).name()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TWO_PEOPLE: &str = r#"{"id_token":{"sub":{"value":"user:1"}},"userinfo":{"sub":{"value":"user:2"}}}"#;
+
+    #[test]
+    fn strength_is_told_in_the_words_of_the_request() {
+        let named = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (amr, asked, told) in [
+            ("hwk user mfa", &[] as &[&str], "phr"),
+            ("hwk user mfa", &["2"], "2"),
+            ("hwk user mfa", &["1", "2"], "2"),
+            ("hwk user mfa", &["phr", "2"], "phr"),
+            ("pwd otp mfa", &["phr"], "2"),
+            ("pwd", &["urn:other"], "1"),
+        ] {
+            assert_eq!(acr_for(amr, &named(asked)), told, "{amr} {asked:?}");
+        }
+        // What a grant was asked for is kept with it, also of before there was this.
+        let kept = ClaimsRequest { named_acr: named(&["2"]), ..ClaimsRequest::default() };
+        let text = serde_json::to_string(&kept).unwrap();
+        assert_eq!(serde_json::from_str::<ClaimsRequest>(&text).unwrap(), kept);
+        assert_eq!(serde_json::from_str::<ClaimsRequest>("{}").unwrap(), ClaimsRequest::default());
+    }
 
     #[test]
     fn known_claims_are_read_and_others_ignored() {
@@ -95,8 +135,12 @@ mod tests {
         assert_eq!(read.id_token, BTreeSet::from(["email".to_owned()]));
         assert_eq!((read.sub.as_deref(), read.acr.as_slice()), (Some("user:1"), &["2".to_owned()][..]));
         assert_eq!(read.scopes(), BTreeSet::from(["email", "groups"]));
+        assert_eq!(read.named_acr, ["2"]);
+        let voluntary = ClaimsRequest::parse(Some(r#"{"id_token":{"acr":{"values":["phr","2"]}},"userinfo":{"sub":{"value":"user:2"}}}"#)).unwrap();
+        assert_eq!((voluntary.acr.len(), voluntary.named_acr.as_slice()), (0, &["phr".to_owned(), "2".to_owned()][..]));
+        assert_eq!(voluntary.sub.as_deref(), Some("user:2"));
         assert_eq!(ClaimsRequest::parse(None).unwrap(), ClaimsRequest::default());
-        for bad in ["[]", "x", "{\"id_token\":1}", &"[".repeat(2000)] {
+        for bad in ["[]", "x", "{\"id_token\":1}", &"[".repeat(2000), TWO_PEOPLE] {
             assert!(ClaimsRequest::parse(Some(bad)).is_err(), "{bad}");
         }
     }

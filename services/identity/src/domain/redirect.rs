@@ -13,13 +13,17 @@ pub fn allowed<S: AsRef<str>>(registered: &[S], asked: &str) -> bool {
     })
 }
 
-/// `registered` is `<host><path>` without a port, `asked` is `<host>:<port><path>`.
+/// `registered` is `<host><path>` with or without a port, which does not count; `asked` is `<host>:<port><path>`.
 fn loopback_matches(host: &str, registered: &str, asked: &str) -> bool {
-    let Some(path) = registered.strip_prefix(host).filter(|p| p.starts_with('/')) else { return false };
+    let Some(path) = registered.strip_prefix(host).map(after_port).filter(|p| p.starts_with('/')) else { return false };
     let Some(rest) = asked.strip_prefix(host).and_then(|r| r.strip_prefix(':')) else { return false };
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (port, tail) = rest.split_at(digits);
     port.parse::<u16>().is_ok_and(|p| p > 0) && !port.starts_with('0') && tail == path
+}
+
+fn after_port(rest: &str) -> &str {
+    rest.strip_prefix(':').map_or(rest, |rest| rest.trim_start_matches(|digit: char| digit.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -72,6 +76,19 @@ mod tests {
         ] {
             assert!(!allowed(&REGISTERED, bad), "{bad}");
         }
+    }
+
+    /// RFC 8252 section 7.3: any port is allowed, whatever was registered.
+    #[test]
+    fn the_port_of_a_registered_loopback_address_does_not_count() {
+        let registered = ["http://127.0.0.1:8765/callback", "http://[::1]:8765/callback", "http://localhost:8765/callback"];
+        for good in ["http://127.0.0.1:8765/callback", "http://127.0.0.1:4711/callback", "http://[::1]:4711/callback", "http://localhost:8765/callback"] {
+            assert!(allowed(&registered, good), "{good}");
+        }
+        for bad in ["http://localhost:4711/callback", "http://127.0.0.1:4711/other", "http://127.0.0.1:4711", "http://127.0.0.1:4711@evil.example/callback"] {
+            assert!(!allowed(&registered, bad), "{bad}");
+        }
+        assert!(!allowed(&["http://127.0.0.1:8765"], "http://127.0.0.1:4711"), "without a path the text counts");
     }
 
     proptest! {

@@ -19,10 +19,11 @@ const SWEEPS: [&str; 16] = [
     "delete from initial_access_tokens where id in (select id from initial_access_tokens where expires_at < now() limit $1)",
     "delete from codes where hash in (select hash from codes where expires_at < now() - interval '1 day' limit $1)",
     "delete from device_codes where hash in (select hash from device_codes where expires_at < now() - interval '1 day' limit $1)",
-    "delete from families where id in (select id from families where expires_at < now() - interval '1 day' limit $1)",
+    // Whoever ends a family or a session right now is not held up, and holds up nobody.
+    "delete from families where id in (select id from families where expires_at < now() - interval '1 day' limit $1 for update skip locked)",
     // With a session goes the knowledge of the certificates that what came from it stands on.
     "delete from sessions where id in (select id from sessions s where s.expires_at < now() - interval '30 days'
-         and not exists (select from families f where f.session_id = s.id and f.ended_at is null) limit $1)",
+         and not exists (select from families f where f.session_id = s.id and f.ended_at is null) limit $1 for update of s skip locked)",
     // No sign-in is under way for so long.
     "delete from sign_ins_ended where user_id in (select user_id from sign_ins_ended where at < now() - interval '1 day' limit $1)",
     "delete from mail_links where hash in (select hash from mail_links where expires_at < now() limit $1)",

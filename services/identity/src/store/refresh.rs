@@ -1,4 +1,7 @@
 //! Refresh tokens in families: all that descend from one sign-in at one client.
+//!
+//! Whatever ends several families takes them in the order of their ids: two that came the other way round would wait for each other, and one
+//! of them (say, the end of all sign-ins after a new password) would fail.
 
 use gantry_kernel::{OffsetDateTime, UserId, Uuid};
 use sqlx::{FromRow, PgConnection, PgPool, Row};
@@ -194,27 +197,22 @@ pub async fn disconnect(connection: &mut PgConnection, user: UserId, client: &st
     let begun = sqlx::query(codes).bind(user.0).bind(client).bind(now).bind(why).execute(&mut *connection).await?;
     let devices = "update device_codes set state = 'denied' where user_id = $1 and client_id = $2 and state = 'approved' and expires_at > $3";
     let approved = sqlx::query(devices).bind(user.0).bind(client).bind(now).execute(&mut *connection).await?;
-    let families = "update families set ended_at = $3, end_reason = $4 where user_id = $1 and client_id = $2 and ended_at is null";
+    let families = "update families set ended_at = $3, end_reason = $4 where id in (
+                    select id from families where user_id = $1 and client_id = $2 and ended_at is null order by id for no key update)";
     let had = sqlx::query(families).bind(user.0).bind(client).bind(now).bind(why).execute(&mut *connection).await?;
     Ok(begun.rows_affected() + approved.rows_affected() + had.rows_affected())
 }
 
 pub async fn end_all_of_client(pool: &PgPool, client: &str, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
-    sqlx::query("update families set ended_at = $2, end_reason = $3 where client_id = $1 and ended_at is null")
-        .bind(client)
-        .bind(now)
-        .bind(why)
-        .execute(pool)
-        .await?;
+    let sql = "update families set ended_at = $2, end_reason = $3 where id in (
+               select id from families where client_id = $1 and ended_at is null order by id for no key update)";
+    sqlx::query(sql).bind(client).bind(now).bind(why).execute(pool).await?;
     Ok(())
 }
 
 pub async fn end_all_of(pool: &PgPool, user: UserId, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
-    sqlx::query("update families set ended_at = $2, end_reason = $3 where user_id = $1 and ended_at is null")
-        .bind(user.0)
-        .bind(now)
-        .bind(why)
-        .execute(pool)
-        .await?;
+    let sql = "update families set ended_at = $2, end_reason = $3 where id in (
+               select id from families where user_id = $1 and ended_at is null order by id for no key update)";
+    sqlx::query(sql).bind(user.0).bind(now).bind(why).execute(pool).await?;
     Ok(())
 }

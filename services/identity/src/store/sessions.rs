@@ -30,19 +30,26 @@ crate::store::row!(Session { id, user_id, created_at, last_seen_at, auth_time, a
 const COLUMNS: &str = "id, user_id, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent";
 
 /// Opens a session and, if `device` names one by its hash, remembers that device, in one statement. Whether the device is new, and there
-/// were others before.
-pub async fn open(pool: &PgPool, session: &Session, secret_hash: &[u8], device: Option<&[u8]>) -> Result<bool, sqlx::Error> {
+/// were others before. `None`: all sign-ins of the person were ended since; `ended_at` is when that was last as far as the sign-in knows.
+pub async fn open(
+    pool: &PgPool,
+    session: &Session,
+    secret_hash: &[u8],
+    device: Option<&[u8]>,
+    ended_at: Option<OffsetDateTime>,
+) -> Result<Option<bool>, sqlx::Error> {
     // As `links::note_device`.
     sqlx::query_scalar(
         "with opened as (
             insert into sessions (id, user_id, secret_hash, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)),
+            select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+            where not exists (select from sign_ins_ended e where e.user_id = $2 and ($12::timestamptz is null or e.at > $12)) returning id),
          noted as (
             insert into known_devices (user_id, hash, first_seen_at, last_seen_at, user_agent, from_addr)
-            select $2, $11, $5, $5, $10, $9 where $11::bytea is not null
+            select $2, $11, $5, $5, $10, $9 from opened where $11::bytea is not null
             on conflict (user_id, hash) do update set last_seen_at = excluded.last_seen_at, from_addr = excluded.from_addr
             returning first_seen_at = last_seen_at as fresh)
-         select coalesce((select fresh from noted), false) and exists (select from known_devices where user_id = $2)",
+         select coalesce((select fresh from noted), false) and exists (select from known_devices where user_id = $2) from opened",
     )
     .bind(session.id)
     .bind(session.user_id)
@@ -55,7 +62,8 @@ pub async fn open(pool: &PgPool, session: &Session, secret_hash: &[u8], device: 
     .bind(&session.from_addr)
     .bind(&session.user_agent)
     .bind(device)
-    .fetch_one(pool)
+    .bind(ended_at)
+    .fetch_optional(pool)
     .await
 }
 
@@ -135,8 +143,9 @@ pub async fn end(pool: &PgPool, user: UserId, id: Uuid, along: Along, now: Offse
         .bind(now)
         .execute(&mut *tx)
         .await?;
-    let families = "update families set ended_at = $3, end_reason = 'session ended'
-                    where session_id = $2 and user_id = $1 and ended_at is null and (not offline or $4)";
+    let families = "update families set ended_at = $3, end_reason = 'session ended' where id in (
+                    select id from families where session_id = $2 and user_id = $1 and ended_at is null and (not offline or $4)
+                    order by id for no key update)";
     let came = sqlx::query(families).bind(user.0).bind(id).bind(now).bind(along == Along::Everything).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(ended.rows_affected() + came.rows_affected() > 0)
@@ -153,13 +162,9 @@ pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str,
         .bind(keep)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("update families set ended_at = $2, end_reason = $4 where user_id = $1 and ended_at is null and session_id is distinct from $3")
-        .bind(user.0)
-        .bind(now)
-        .bind(keep)
-        .bind(why)
-        .execute(&mut *tx)
-        .await?;
+    let families = "update families set ended_at = $2, end_reason = $4 where id in (
+                    select id from families where user_id = $1 and ended_at is null and session_id is distinct from $3 order by id for no key update)";
+    sqlx::query(families).bind(user.0).bind(now).bind(keep).bind(why).execute(&mut *tx).await?;
     tx.commit().await
 }
 
@@ -172,15 +177,22 @@ pub async fn all_ended_at(pool: &PgPool, user: UserId) -> Result<Option<OffsetDa
 /// not used for so long. What a refresh token gave is used until it has run out, after `lasting`; what is for when the person is away does not
 /// use the session. Those that ran out by themselves more than a day ago are not looked at.
 pub async fn overdue(pool: &PgPool, lasting: Duration, now: OffsetDateTime, limit: i64) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    // The strictest of each person first: what is asked of every session then does not grow with the organisations that have such a policy.
     let sql = "with limits as materialized (
             select org, (policy::jsonb ->> 'session_hours')::int * interval '1 hour' as whole, (policy::jsonb ->> 'session_idle_minutes')::int * interval '1 minute' as idle
-            from security_policies where policy like '%\"session_%')
-         select s.id, s.user_id from sessions s where s.ended_at is null and s.expires_at > $1 - interval '1 day' and exists (
-            select from limits l where (l.org = $2 or exists (select from members m where m.org = l.org and m.user_id = s.user_id))
-              and (s.created_at < $1 - l.whole
-                   or (s.last_seen_at < $1 - l.idle and not exists (
-                       select from families f left join refresh_tokens t on t.family = f.id
-                       where f.session_id = s.id and not f.offline and greatest(f.created_at, t.used_at) > $1 - l.idle - $3 * interval '1 second'))))
+            from security_policies where policy like '%\"session_%'),
+         everybody as materialized (select min(whole) as whole, min(idle) as idle from limits where org = $2),
+         somebody as materialized (
+            select m.user_id, min(l.whole) as whole, min(l.idle) as idle from limits l join members m on m.org = l.org group by m.user_id),
+         living as (
+            select s.id, s.user_id, s.created_at, s.last_seen_at, least(e.whole, o.whole) as whole, least(e.idle, o.idle) as idle
+            from sessions s cross join everybody e left join somebody o on o.user_id = s.user_id
+            where s.ended_at is null and s.expires_at > $1 - interval '1 day' and (e.whole is not null or e.idle is not null or o.user_id is not null))
+         select id, user_id from living l
+         where l.created_at < $1 - l.whole
+            or (l.last_seen_at < $1 - l.idle and not exists (
+                select from families f left join refresh_tokens t on t.family = f.id
+                where f.session_id = l.id and not f.offline and greatest(f.created_at, t.used_at) > $1 - l.idle - $3 * interval '1 second'))
          limit $4";
     sqlx::query_as(sql).bind(now).bind(Uuid::nil()).bind(lasting.as_seconds_f64()).bind(limit).fetch_all(pool).await
 }

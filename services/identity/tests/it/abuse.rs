@@ -265,3 +265,29 @@ async fn registrations_follow_the_policy() {
     assert_eq!(suite.json(Method::PATCH, "/api/v1/users/bob", Some(&admin), Some(json!({ "suspended": false }))).await.0, 200);
     suite.tokens("bob").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_beside_which_all_sign_ins_end_opens_no_session() {
+    let suite = Suite::start().await;
+    let ada: uuid::Uuid = suite.register("ada").await.parse().unwrap();
+    let mut browser = suite.signed_in("ada").await;
+    let pool = &suite.host.db().pool;
+    // Whoever signs in again gives the old session up. There the sign-in is held: the password is proved, the rules are read.
+    let mut held = pool.begin().await.unwrap();
+    let holder: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *held).await.unwrap();
+    sqlx::query("select id from sessions where user_id = $1 for update").bind(ada).fetch_all(&mut *held).await.unwrap();
+    let page = browser.get("/login").await;
+    let ended = async {
+        let waits = "select exists (select from pg_stat_activity where $1 = any(pg_blocking_pids(pid)))";
+        let waits = async || sqlx::query_scalar::<_, bool>(waits).bind(holder).fetch_one(pool).await.unwrap();
+        suite.world.until("the sign-in waits", std::time::Duration::from_secs(120), waits).await;
+        sqlx::query("insert into sign_ins_ended (user_id, at) values ($1, now())").bind(ada).execute(pool).await.unwrap();
+        held.rollback().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(browser.submit_login(&page, "ada", PASSWORD), ended);
+    assert_eq!(answer.status, 401, "{}", answer.body);
+    let living: i64 = sqlx::query_scalar("select count(*) from sessions where user_id = $1 and ended_at is null").bind(ada).fetch_one(pool).await.unwrap();
+    assert_eq!(living, 0);
+    // Who signs in after that is let in.
+    assert_eq!(suite.signed_in("ada").await.get("/account").await.status, 200);
+}

@@ -178,23 +178,30 @@ async fn a_registration_is_managed_in_the_forms_of_its_rfc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn assertions_are_taken_as_libraries_make_them() {
-    let suite = Suite::start().await;
+    let suite = Suite::with(Config { certificates_url: Some("https://gantry.test:7444/".into()), ..Config::default() }).await;
     let admin = suite.admin().await;
     let key = PartyKey::new("k1");
     let by_key = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": key.set(), "grant_types": ["client_credentials"], "redirect_uris": [] });
     let (id, _) = suite.client(&admin, by_key).await;
     let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     let at = |path: &str| format!("{ISSUER}/oauth2/{path}");
-    for (number, (path, aud)) in
-        [("token", json!([ISSUER, at("token")])), ("token", json!(at("token"))), ("introspect", json!(at("introspect"))), ("revoke", json!([at("revoke")]))]
-            .into_iter()
-            .enumerate()
+    for (number, (path, aud)) in [
+        ("token", json!([ISSUER, at("token")])),
+        ("token", json!(at("token"))),
+        ("token", json!("https://gantry.test:7444/oauth2/token")),
+        ("introspect", json!(at("introspect"))),
+        ("revoke", json!([at("revoke")])),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let assertion = key.sign(&json!({ "iss": id, "sub": id, "aud": aud, "exp": now() + 3_600, "iat": now(), "jti": format!("j{number}") }));
         let fields = [("grant_type", "client_credentials"), ("token", "x"), ("client_assertion", assertion.as_str()), ("client_assertion_type", kind)];
         assert_eq!(suite.form(&format!("/oauth2/{path}"), &fields).await.0, 200, "{path} {aud}");
     }
-    for aud in [json!([]), json!(at("tokens")), json!(format!("{ISSUER}.evil.example")), json!([ISSUER, "https://other.example"])] {
+    for aud in
+        [json!([]), json!(at("tokens")), json!(format!("{ISSUER}.evil.example")), json!("https://gantry.test:7444"), json!([ISSUER, "https://other.example"])]
+    {
         let assertion = key.sign(&json!({ "iss": id, "sub": id, "aud": aud, "exp": now() + 60, "iat": now(), "jti": format!("bad {aud}") }));
         let fields = [("grant_type", "client_credentials"), ("client_assertion", assertion.as_str()), ("client_assertion_type", kind)];
         assert_eq!(suite.form("/oauth2/token", &fields).await.0, 401, "{aud}");

@@ -22,6 +22,7 @@ mod federation;
 mod grpc;
 mod history;
 mod keys;
+mod letter;
 mod machines;
 mod mails;
 mod nodes;

@@ -118,3 +118,34 @@ async fn work_with_tokens_uses_the_session_they_came_from_but_not_work_while_the
         assert_eq!(browser.get("/account").await.status, 303, "{scope}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_by_the_strictest_policy_that_is_its_persons() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    suite.register("frank").await;
+    suite.access("frank").await;
+    let admin = suite.admin().await;
+    // Eve's other organisation says less, and one has no limit; the platform says less still.
+    assert_eq!(suite.post(&admin, "/api/v1/orgs", json!({ "name": "club" })).await.0, 201);
+    assert_eq!(suite.put(&admin, "/api/v1/orgs/club/members/eve", json!({})).await, 204);
+    assert_eq!(suite.put(&admin, "/api/v1/orgs/club/policies/security", json!({ "session_hours": 50 })).await, 200);
+    assert_eq!(suite.put(&admin, "/api/v1/policies/security", json!({ "session_hours": 100, "session_idle_minutes": 1_000 })).await, 200);
+    assert_eq!(suite.put(&ada, "/api/v1/orgs/acme/policies/security", json!({ "session_hours": 1 })).await, 200);
+    let pool = &suite.host.db().pool;
+    sqlx::query("update sessions set created_at = now() - interval '2 hours'").execute(pool).await.unwrap();
+    // Another replica looks when it starts.
+    let (beside, _) = suite.world.replica::<gantry_identity::Identity>(Config::default()).await;
+    let living = async |name: &str| {
+        let (status, shown) = suite.get(&admin, &format!("/api/v1/users/{name}")).await;
+        assert_eq!(status, 200, "{shown}");
+        let id: uuid::Uuid = shown["id"].as_str().unwrap().parse().unwrap();
+        let sql = "select count(*) from sessions where user_id = $1 and ended_at is null";
+        sqlx::query_scalar::<_, i64>(sql).bind(id).fetch_one(pool).await.unwrap()
+    };
+    for name in ["ada", "bob", "eve"] {
+        suite.world.until("the sessions of acme end", std::time::Duration::from_secs(120), async || living(name).await == 0).await;
+    }
+    assert!(living("frank").await > 0 && living("admin").await > 0, "acme's rules are for acme's people");
+    beside.stop().await;
+}

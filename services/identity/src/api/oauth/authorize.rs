@@ -3,7 +3,7 @@
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
-use gantry_kernel::{Problem, UserId};
+use gantry_kernel::{Kind, Problem, UserId};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
@@ -83,11 +83,16 @@ async fn answer(app: App, jar: CookieJar, headers: HeaderMap, form: Form) -> Res
         Ok(response) => response,
         Err(problem) => {
             let description = described(&problem.detail);
-            let mut response = back(&app, To::of(&it.request), &[("error", "server_error"), ("error_description", &description)]);
+            let mut response = back(&app, To::of(&it.request), &[("error", failure(problem.kind)), ("error_description", &description)]);
             response.extensions_mut().insert(problem);
             response
         }
     }
+}
+
+/// What a client hears when we could not do it (RFC 6749 section 4.1.2.1).
+fn failure(kind: Kind) -> &'static str {
+    if matches!(kind, Kind::Unavailable | Kind::TooMany) { "temporarily_unavailable" } else { "server_error" }
 }
 
 async fn decide(app: &App, jar: &CookieJar, form: &Form, it: &Asked) -> Result<Response, Problem> {
@@ -164,10 +169,21 @@ pub fn back(app: &App, to: To<'_>, parameters: &[(&str, &str)]) -> Response {
         return (StatusCode::BAD_REQUEST, "the registered redirect_uri is not an address").into_response();
     };
     if to.response_mode == ResponseMode::FormPost {
-        return pages::form_post(to.redirect_uri, &url.origin().ascii_serialization(), &all);
+        return pages::form_post(to.redirect_uri, &pages::target_of(&url), &all);
     }
     url.query_pairs_mut().extend_pairs(all);
     let mut response = pages::see_other(url.as_str());
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_said_to() {
+        assert_eq!(failure(Problem::unavailable("the database").kind), "temporarily_unavailable");
+        assert_eq!(failure(Problem::internal(std::io::Error::other("x")).kind), "server_error");
+    }
 }

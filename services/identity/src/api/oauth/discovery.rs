@@ -14,19 +14,18 @@ use crate::domain::authorize::SCOPES;
 use crate::domain::client_settings::{AUTH_METHODS, GRANTS, ID_TOKEN_ALGORITHMS};
 
 pub async fn metadata(State(app): State<App>) -> Response {
-    let mut response = Json(document(&app)).into_response();
-    let headers = response.headers_mut();
-    // Programs in browsers read it from anywhere; there is nothing in it that is not public.
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    let mut response = Json(document(&app.issuer, app.config.certificates_url.as_deref())).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     response
 }
 
-fn document(app: &App) -> Value {
-    let at = |path: &str| format!("{}{path}", app.issuer);
-    let with_credentials: Vec<&str> = AUTH_METHODS.into_iter().filter(|m| *m != "none").collect();
+/// `door`: where clients come with their certificates; without one nobody can show any.
+fn document(issuer: &str, door: Option<&str>) -> Value {
+    let at = |path: &str| format!("{issuer}{path}");
+    let methods: Vec<&str> = AUTH_METHODS.into_iter().filter(|method| door.is_some() || !method.ends_with("tls_client_auth")).collect();
+    let with_credentials: Vec<&str> = methods.iter().copied().filter(|method| *method != "none").collect();
     let mut document = json!({
-        "issuer": app.issuer,
+        "issuer": issuer,
         "authorization_endpoint": at("/oauth2/authorize"),
         "token_endpoint": at("/oauth2/token"),
         "userinfo_endpoint": at("/oauth2/userinfo"),
@@ -48,13 +47,13 @@ fn document(app: &App) -> Value {
         "subject_types_supported": ["public"],
         "acr_values_supported": NAMES.map(|(name, _)| name),
         "id_token_signing_alg_values_supported": ID_TOKEN_ALGORITHMS,
-        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": PROOF_ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": with_credentials,
         "introspection_endpoint_auth_signing_alg_values_supported": PROOF_ALGORITHMS,
-        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": PROOF_ALGORITHMS,
-        "tls_client_certificate_bound_access_tokens": true,
+        "tls_client_certificate_bound_access_tokens": door.is_some(),
         "dpop_signing_alg_values_supported": PROOF_ALGORITHMS,
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
@@ -70,7 +69,7 @@ fn document(app: &App) -> Value {
         "authorization_response_iss_parameter_supported": true,
     });
     // RFC 8705 section 5.
-    if let Some(base) = &app.config.certificates_url {
+    if let Some(base) = door {
         let at = |path: &str| format!("{}{path}", base.trim_end_matches('/'));
         document["mtls_endpoint_aliases"] = json!({
             "token_endpoint": at("/oauth2/token"),
@@ -86,8 +85,25 @@ fn document(app: &App) -> Value {
 
 pub async fn jwks(State(app): State<App>) -> Result<Response, Problem> {
     let mut response = Json(app.keys.jwks()?).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_by_certificate_are_offered_where_there_is_a_door_for_certificates() {
+        for (door, offered) in [(None, false), (Some("https://id.example:7444/"), true)] {
+            let document = document("https://id.example", door);
+            for list in ["token", "introspection", "revocation"] {
+                let methods = document[format!("{list}_endpoint_auth_methods_supported")].as_array().unwrap();
+                let by_certificate = methods.iter().filter(|method| method.as_str().unwrap().ends_with("tls_client_auth")).count();
+                assert_eq!((by_certificate, methods.contains(&json!("private_key_jwt"))), (if offered { 2 } else { 0 }, true), "{list}: {methods:?}");
+            }
+            assert_eq!(document["tls_client_certificate_bound_access_tokens"], offered);
+            assert_eq!(document["mtls_endpoint_aliases"]["token_endpoint"].as_str(), offered.then_some("https://id.example:7444/oauth2/token"));
+        }
+    }
 }

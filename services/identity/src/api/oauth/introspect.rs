@@ -12,6 +12,7 @@ use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::clients::Client;
 use crate::app::issue::{Issued, family_of};
+use crate::app::registry_token::CLIENT as REGISTRY;
 use crate::app::secrets::kept;
 use crate::error::{OAuthError, fault};
 use crate::store::{refresh, revoked, sessions};
@@ -52,14 +53,16 @@ async fn about(app: &App, asker: &Client, token: &str) -> Result<Value, Problem>
     }
     let found = refresh::family_of(app.pool(), &kept(token)).await.map_err(fault)?;
     if let Some((family, ..)) = &found
-        && !may_hear(app, asker, &family.client_id, &[]).await?
+        && (!may_hear(app, asker, &family.client_id, &[]).await? || (family.client_id != REGISTRY && app.clients.get(&family.client_id).await?.is_none()))
     {
         return Ok(json!({ "active": false }));
     }
-    let alive = found.filter(|(family, expires, used)| family.ended_at.is_none() && !used && app.now() < *expires);
+    // However often it is renewed, it ends with its family.
+    let found = found.map(|(family, expires, used)| (expires.min(family.expires_at), family, used));
+    let alive = found.filter(|(expires, family, used)| family.ended_at.is_none() && !used && app.now() < *expires);
     Ok(alive.map_or_else(
         || json!({ "active": false }),
-        |(family, expires, _)| {
+        |(expires, family, _)| {
             json!({
                 "active": true, "token_type": "refresh_token", "client_id": family.client_id, "scope": family.scope,
                 "sub": format!("user:{}", family.user_id), "exp": expires.unix_timestamp(), "iss": app.issuer,

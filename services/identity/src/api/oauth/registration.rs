@@ -24,7 +24,7 @@ use crate::store::registration_tokens as tokens;
 const MAX_BODY: usize = 64 * 1024;
 
 pub async fn register(State(app): State<App>, headers: HeaderMap, origin: Origin, body: Bytes) -> Result<Response, OAuthError> {
-    let token = bearer(&headers).ok_or_else(no_token)?;
+    let token = bearer(&headers).ok_or_else(no_credentials)?;
     let settings = settings(&metadata(&body)?, None)?;
     // Used even if the registration fails, so that it cannot be tried without end.
     let initial = tokens::spend(app.pool(), &kept(token), app.now()).await.map_err(fault)?.ok_or_else(no_token)?;
@@ -72,7 +72,7 @@ pub async fn delete(State(app): State<App>, headers: HeaderMap, origin: Origin, 
 
 /// The client of a registration access token.
 async fn mine(app: &App, headers: &HeaderMap, id: &str) -> Result<(Present, i64), OAuthError> {
-    let token = bearer(headers).ok_or_else(no_token)?;
+    let token = bearer(headers).ok_or_else(no_credentials)?;
     if !tokens::registration_fits(app.pool(), id, &kept(token)).await.map_err(fault)? {
         return Err(no_token());
     }
@@ -89,6 +89,11 @@ fn no_token() -> OAuthError {
     let description = "send `Authorization: Bearer <token>`; an administrator makes initial ones (`gantry client registration-token`)";
     let challenge = Some("Bearer error=\"invalid_token\"");
     OAuthError { status: StatusCode::UNAUTHORIZED, challenge, ..OAuthError::new("invalid_token", description) }
+}
+
+/// To who shows nothing no error is named (RFC 6750 section 3.1).
+fn no_credentials() -> OAuthError {
+    OAuthError { challenge: Some("Bearer"), ..no_token() }
 }
 
 fn metadata(body: &[u8]) -> Result<Value, OAuthError> {
@@ -142,6 +147,9 @@ fn settings(sent: &Value, before: Option<&ClientSettings>) -> Result<ClientSetti
     if let Some(unknown) = sent.get("response_types").and_then(Value::as_array).and_then(|all| all.iter().find(|t| t.as_str() != Some("code"))) {
         return Err(OAuthError::new("invalid_client_metadata", format!("response_types: {unknown}: only code")));
     }
+    if sent.get("subject_type").and_then(Value::as_str).is_some_and(|kind| kind != "public") {
+        return Err(OAuthError::new("invalid_client_metadata", "subject_type: only public"));
+    }
     let read: Result<ClientSettings, _> = serde_json::from_value(Value::Object(picked));
     let mut read = read.map_err(|error| OAuthError::new("invalid_client_metadata", error.to_string()))?;
     if read.client_name.is_empty() {
@@ -171,7 +179,9 @@ fn answer(app: &App, status: StatusCode, made: &Made, registration: Option<&str>
         map.retain(|name, value| !value.is_null() && !matches!(name.as_str(), "scopes" | "enabled" | "consent_required" | "pkce_optional" | "audience"));
         map.insert("client_id".into(), json!(client.id));
         map.insert("scope".into(), json!(client.settings.scopes.join(" ")));
-        map.insert("response_types".into(), json!(["code"]));
+        let by_code = client.settings.grant_types.iter().any(|grant| grant == "authorization_code");
+        map.insert("response_types".into(), if by_code { json!(["code"]) } else { json!([]) });
+        map.insert("subject_type".into(), json!("public"));
         map.insert("registration_client_uri".into(), json!(format!("{}/oauth2/register/{}", app.issuer, client.id)));
         if let Some(secret) = &made.secret {
             map.insert("client_secret".into(), json!(secret));

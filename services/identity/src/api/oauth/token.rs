@@ -40,6 +40,8 @@ pub async fn token(State(app): State<App>, asking: Asking, origin: Origin, form:
                 requested_subject: form.get("requested_subject"),
                 requested_type: form.get("requested_token_type"),
                 scope,
+                targets: [form.get("audience"), form.get("resource")],
+                actor: form.get("actor_token"),
             };
             app.exchange_token(&asker, asked, bound, &origin).await?
         }

@@ -95,7 +95,7 @@ async fn opened(
         Ok(Due::SecondStep | Due::Enrolment) => return step::after_first(app, jar, language, person, origin, evidence, to).await,
         Err(problem) => return step::failed(language, problem),
     }
-    match app.open_session(person, origin, evidence, &rules.policy, None).await {
+    match app.open_session(person, origin, evidence, &rules, None).await {
         Ok((_, secret)) => {
             let jar = step::without_step(jar).add(cookie(SESSION_COOKIE, secret));
             (jar, render_scripted(app, language, StatusCode::OK, "codes.html", context! { codes, to => safe_continue(to) }, &[])).into_response()

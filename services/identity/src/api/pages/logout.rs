@@ -10,7 +10,7 @@ use minijinja::context;
 use serde::Deserialize;
 use url::Url;
 
-use super::{SESSION_COOKIE, cookie, form_fits, form_seal, language, message, render, see_other};
+use super::{SESSION_COOKIE, cookie, form_fits, form_seal, language, message, render, see_other, target_of};
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::people::subject;
@@ -72,7 +72,7 @@ async fn answer(app: &App, jar: CookieJar, headers: &HeaderMap, origin: &Origin,
         let (jar, csrf) = form_seal(app, jar);
         let kept = |name: &str| matches!(name, "state" | "client_id") || (trusted && name == "post_logout_redirect_uri");
         let keep: Vec<(String, String)> = form.0.iter().filter(|(n, _)| kept(n)).cloned().collect();
-        let targets: Vec<String> = to.and_then(|t| Url::parse(t).ok()).map(|u| u.origin().ascii_serialization()).filter(|o| o != "null").into_iter().collect();
+        let targets: Vec<String> = to.and_then(|t| Url::parse(t).ok()).iter().map(target_of).collect();
         let values = context! { csrf, keep, person => person.username };
         return (jar, render(language, StatusCode::OK, "logout.html", values, &targets)).into_response();
     }

@@ -19,7 +19,6 @@ use crate::app::signin::Origin;
 use crate::app::steps::{Due, Evidence};
 use crate::domain::assurance::{Level, level};
 use crate::domain::language::Language;
-use crate::domain::policy::Effective;
 use crate::store::sessions::Session;
 
 const STEP_COOKIE: &str = "__Host-gantry_step";
@@ -49,7 +48,7 @@ pub(super) async fn after_first_under(
         Err(problem) => return failed(language, problem),
     };
     let page = match due {
-        Due::Nothing => return open(app, jar, language, person, origin, evidence, &rules.policy, to).await,
+        Due::Nothing => return open(app, jar, language, person, origin, evidence, rules, to).await,
         Due::SecondStep => "/login/second",
         Due::Enrolment => "/login/enrol",
     };
@@ -68,7 +67,7 @@ async fn open(
     person: &Person,
     origin: &Origin,
     evidence: &Evidence,
-    policy: &Effective,
+    rules: &Rules,
     to: Option<&str>,
 ) -> Response {
     if let Some(old) = jar.get(SESSION_COOKIE)
@@ -78,7 +77,7 @@ async fn open(
         return failed(language, problem);
     }
     let (jar, device) = device_of(app, jar);
-    match app.open_session(person, origin, evidence, policy, Some(&device)).await {
+    match app.open_session(person, origin, evidence, rules, Some(&device)).await {
         Ok((_, secret)) => (without_step(jar).add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
         Err(problem) => failed(language, problem),
     }

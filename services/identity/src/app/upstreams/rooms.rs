@@ -26,13 +26,24 @@ pub struct Rooms {
 pub struct Room {
     permit: Option<OwnedSemaphorePermit>,
     freed: Arc<Notify>,
+    used: bool,
+}
+
+impl Room {
+    /// A synchronisation has begun in it: its end is news to whoever waits for a room. That somebody looked in and went away is none, or the
+    /// timer would wake itself for as long as another replica, or a long run here, holds the lease of an upstream whose time has come.
+    pub fn begun(&mut self) {
+        self.used = true;
+    }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
         // Free before it is said.
         self.permit = None;
-        self.freed.notify_one();
+        if self.used {
+            self.freed.notify_one();
+        }
     }
 }
 
@@ -50,10 +61,10 @@ impl Rooms {
     pub fn take(&self, of_an_org: bool) -> Option<Room> {
         let rooms = if of_an_org { &self.orgs } else { &self.platform };
         let permit = rooms.clone().try_acquire_owned().ok()?;
-        Some(Room { permit: Some(permit), freed: self.freed.clone() })
+        Some(Room { permit: Some(permit), freed: self.freed.clone(), used: false })
     }
 
-    /// Waits until a room has become free since the last time.
+    /// Waits until a synchronisation has left its room since the last time.
     pub async fn freed(&self) {
         self.freed.notified().await;
     }
@@ -118,11 +129,21 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_room_hears_that_one_is_free() {
         let rooms = Rooms::new(2);
-        let held = rooms.take(false);
+        let mut held = rooms.take(false);
         let mut waits = std::pin::pin!(rooms.freed());
         assert!(futures::poll!(&mut waits).is_pending());
+        held.as_mut().unwrap().begun();
         drop(held);
         assert!(futures::poll!(&mut waits).is_ready() && rooms.take(false).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_looked_in_and_began_nothing_wakes_nobody() {
+        let rooms = Rooms::new(10);
+        drop(rooms.take(false));
+        let mut waits = std::pin::pin!(rooms.freed());
+        assert!(futures::poll!(&mut waits).is_pending());
+        assert!(rooms.take(false).is_some(), "it is free nevertheless");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl App {
     /// # Errors
     /// Conflict when it runs already, or as many as may are running; invalid when it can only be asked at sign-ins.
     pub async fn begin_sync(&self, of: &Upstream, extent: Option<Extent>) -> Result<Uuid, Problem> {
-        let Some(room) = self.upstreams.rooms.take(of.org.is_some()) else {
+        let Some(mut room) = self.upstreams.rooms.take(of.org.is_some()) else {
             return Err(Problem::conflict("identity.sync_running", "as many upstreams as go at once are being synchronised: try again in a moment"));
         };
         let Some(lease) = self.sync_lease(of).await? else {
@@ -63,6 +63,7 @@ impl App {
         };
         let (app, of, id) = (self.clone(), of.clone(), self.host.env.uuid());
         rows::sync_begun(self.pool(), id, of.id.0, "running", self.now()).await.map_err(fault)?;
+        room.begun();
         self.host.tracker.spawn(async move {
             app.sync_leased(&of, extent, id).await;
             lease.release().await;
