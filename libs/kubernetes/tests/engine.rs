@@ -468,7 +468,7 @@ async fn a_job_that_runs_stays_as_it_is_when_the_platform_would_add_to_its_pods(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_whose_place_is_not_kept_any_more_is_read_anew_as_a_whole() {
+async fn a_list_whose_place_is_not_kept_any_more_is_read_anew_in_larger_pages() {
     let server = ApiServer::start().await;
     for n in 0..501 {
         let labels = json!({ gantry_kubernetes::SCOPE: format!("c{}", n / 500) });
@@ -479,12 +479,12 @@ async fn a_list_whose_place_is_not_kept_any_more_is_read_anew_as_a_whole() {
         path: "continue=",
         status: 410,
         retry_after: None,
-        body: json!({ "kind": "Status", "reason": "Expired", "code": 410 }).to_string(),
+        body: json!({ "kind": "Status", "reason": "Expired", "code": 410, "metadata": { "continue": "of-another-version" } }).to_string(),
     });
     let found = gantry_kubernetes::scopes(&client(&server, token())).await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["c0", "c1"]);
-    let asked: Vec<bool> = server.requests().iter().map(|r| r.path.contains("continue=")).collect();
-    assert_eq!(asked, [false, true, false]);
+    let asked: Vec<(bool, bool)> = server.requests().iter().map(|r| (r.path.contains("limit=2000"), r.path.contains("continue="))).collect();
+    assert_eq!(asked, [(false, false), (false, true), (true, false)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
