@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
 use bytes::Bytes;
 use futures::Stream;
 use gantry_kernel::Env;
@@ -412,11 +411,4 @@ async fn json_of(mut answer: Response) -> Result<Value, Trouble> {
         body.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&body).map_err(|e| Trouble::Malformed(e.to_string()))
-}
-
-/// What a token says of itself is nobody's proof, but its end is good to know before the server refuses it.
-pub fn expiry(token: &str) -> Option<OffsetDateTime> {
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    OffsetDateTime::from_unix_timestamp(claims["exp"].as_i64()?).ok()
 }
