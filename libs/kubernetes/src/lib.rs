@@ -10,6 +10,7 @@ mod discovery;
 mod engine;
 mod exec;
 mod expiry;
+mod fields;
 mod kinds;
 mod kubeconfig;
 mod pod;

@@ -130,6 +130,24 @@ async fn a_new_leader_finds_all_as_wanted_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_webhook_writes_over_is_no_drift_to_the_next_leader() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    it.cancel.cancel();
+    // Under the name of who asks, as admission does it.
+    it.server.edit("deployments/x/web", gantry_kubernetes::MANAGER, |d| d["spec"]["replicas"] = 5.into());
+    it.asked();
+    let cancel = CancellationToken::new();
+    let engine = Engine::start(client(&it.server, token()), SCOPE.into(), false, &cancel, &TaskTracker::new());
+    let next = Running { server: it.server.clone(), engine, cancel };
+    next.applied(vec![deployment(1)]).await;
+    assert!(next.engine.standing("a").drift.is_empty(), "{:?}", next.engine.standing("a"));
+    assert!(!next.asked().iter().any(|r| r.starts_with("PATCH")), "no write");
+    next.server.edit("deployments/x/web", "somebody", |d| d["spec"]["replicas"] = 7.into());
+    next.until("what somebody changes is seen", |s| s.drift.first().is_some_and(|d| d.managers == ["somebody"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_somebody_holds_is_a_conflict_with_their_name_or_taken_back() {
     let it = running(false).await;
     it.applied(vec![deployment(1)]).await;

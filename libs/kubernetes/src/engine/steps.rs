@@ -210,7 +210,9 @@ impl Shared {
         if asked && fields.is_empty() {
             return Step::Nothing;
         }
-        let stays = state.settled.get(&object.key).is_some_and(|(hash, left)| *hash == object.hash && fields.iter().all(|f| left.contains(f)));
+        let settled = state.settled.get(&object.key).is_some_and(|(hash, left)| *hash == object.hash && fields.iter().all(|f| left.contains(f)));
+        // What another process has applied before us is not settled here.
+        let stays = settled || held.are_as_applied(&fields);
         match (asked, stays, state.correct) {
             (true, true, _) => Step::Nothing,
             (true, false, false) => {
