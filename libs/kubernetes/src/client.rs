@@ -21,6 +21,7 @@ use crate::kinds::Kind;
 use crate::trouble::Trouble;
 
 mod socket;
+mod warnings;
 
 pub use socket::Socket;
 
@@ -157,10 +158,13 @@ impl Client {
     }
 
     /// Server-side apply (kubernetes.io/docs/reference/using-api/server-side-apply). With `force` fields of others are taken over.
-    pub async fn apply(&self, kind: &Kind, namespace: Option<&str>, name: &str, object: &Value, force: bool) -> Result<Value, Trouble> {
+    /// The object as it is then, and what the server warns of.
+    pub async fn apply(&self, kind: &Kind, namespace: Option<&str>, name: &str, object: &Value, force: bool) -> Result<(Value, Vec<String>), Trouble> {
         let path = format!("{}/{name}?fieldManager={MANAGER}&force={force}&fieldValidation=Strict", kind.path(namespace));
         // JSON is YAML.
-        json_of(self.patiently(Method::PATCH, &path, Some(("application/apply-patch+yaml", object))).await?).await
+        let answer = self.patiently(Method::PATCH, &path, Some(("application/apply-patch+yaml", object))).await?;
+        let warnings = warnings::warnings(answer.headers());
+        Ok((json_of(answer).await?, warnings))
     }
 
     /// Lays conditions and the like over an object's status.

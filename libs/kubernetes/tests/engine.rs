@@ -148,6 +148,17 @@ async fn what_a_webhook_writes_over_is_no_drift_to_the_next_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_warns_of_is_told_until_the_next_apply() {
+    let it = running(false).await;
+    it.server.lock().warning = Some("apps/v9 goes".into());
+    it.applied(vec![deployment(1)]).await;
+    assert_eq!(it.engine.standing("a").warnings, ["Namespace/x: apps/v9 goes", "Deployment/web: apps/v9 goes"]);
+    it.server.lock().warning = None;
+    it.applied(vec![deployment(2)]).await;
+    assert_eq!(it.engine.standing("a").warnings, ["Namespace/x: apps/v9 goes"], "that was not applied again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_somebody_holds_is_a_conflict_with_their_name_or_taken_back() {
     let it = running(false).await;
     it.applied(vec![deployment(1)]).await;

@@ -117,6 +117,8 @@ export interface OnCluster {
   applied: boolean;
   problem?: string | null;
   drift: { object: string; fields: string[]; managers: string[] }[];
+  /** What the cluster has said beside its answers to the last applies. */
+  warnings?: string[];
 }
 
 export const clusters = {
