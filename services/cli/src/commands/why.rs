@@ -108,6 +108,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_cluster_warns_of_is_told() {
+        let why = json!({
+            "state": "running", "reason": "",
+            "cluster": { "name": "east", "applied": true, "problem": null, "drift": [], "warnings": ["Deployment/shop-web: apps/v9 goes"] },
+        });
+        let text = told(&why);
+        assert!(text.contains("on the cluster east: all objects are there\n  the cluster warns of Deployment/shop-web: apps/v9 goes"), "{text}");
+    }
+
+    #[test]
     fn what_waits_why_and_what_would_help_is_told() {
         let why = json!({
             "state": "pending", "reason": "web: no node has room",
