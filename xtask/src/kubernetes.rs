@@ -115,7 +115,10 @@ mod tests {
             }
             assert_eq!(deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"], service);
             assert_eq!(of(&documents, "Service", service)["spec"]["ports"][0]["port"], port(service), "{service}");
-            assert_eq!(of(&documents, "PodDisruptionBudget", service)["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"], service);
+            let budget = &of(&documents, "PodDisruptionBudget", service)["spec"];
+            assert_eq!(budget["selector"]["matchLabels"]["app.kubernetes.io/name"], service);
+            // Where an overlay has one replica, as that for development, `minAvailable: 1` would let no node be drained.
+            assert_eq!(budget["maxUnavailable"], 1, "{service}");
             assert_eq!(of(&documents, "NetworkPolicy", service)["spec"]["ingress"][0]["ports"][0]["port"], port(service), "{service}");
             let certificate = of(&documents, "Certificate", service);
             assert_eq!(certificate["spec"]["uris"][0], format!("spiffe://gantry/{service}"));
@@ -126,6 +129,29 @@ mod tests {
         assert_eq!(of(&documents, "NetworkPolicy", "default-deny")["spec"]["podSelector"], serde_json::json!({}));
         let deployments = documents.iter().filter(|d| d["kind"] == "Deployment").count();
         assert_eq!(deployments, deployed().len(), "no Deployment of something that is no service");
+    }
+
+    #[test]
+    fn what_is_kept_on_volumes_can_do_without_them() {
+        let repository = Work::find().expect("the repository").repository;
+        let read = |file: &str| fs::read_to_string(repository.join(file)).expect(file);
+        let component = documents(&read("k8s/components/ephemeral/kustomization.yaml"));
+        let patches = component[0]["patches"].as_array().expect("patches");
+        let named = |kind: &str, name: &str| {
+            let targets = patches.iter().map(|p| &p["target"]).filter(|target| target["kind"] == kind);
+            targets.filter_map(|target| target["name"].as_str()).any(|names| names.split('|').any(|one| one == name))
+        };
+        let (all, servers) = (base(), documents(&read("k8s/overlays/dev/servers.yaml")));
+        for claim in all.iter().filter(|d| d["kind"] == "PersistentVolumeClaim") {
+            let name = claim["metadata"]["name"].as_str().expect("a name");
+            assert!(named("PersistentVolumeClaim", name) && named("Deployment", name), "the claim {name}");
+        }
+        for set in servers.iter().filter(|d| !d["spec"]["volumeClaimTemplates"].is_null()) {
+            let [claim] = &set["spec"]["volumeClaimTemplates"].as_array().expect("claims")[..] else { panic!("one claim") };
+            assert_eq!(claim["metadata"]["name"], "data");
+            let name = set["metadata"]["name"].as_str().expect("a name");
+            assert!(named("StatefulSet", name), "the claims of {name}");
+        }
     }
 
     #[test]

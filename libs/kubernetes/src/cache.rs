@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::fields;
 use crate::kinds::Kind;
 use crate::pod::{self, OWNER, Pod};
 
@@ -26,11 +27,20 @@ pub struct Held {
     pub others: Vec<String>,
     /// Who has set replicas through the part that is for that alone (`kubectl scale`, autoscalers), the latest first.
     pub scalers: Vec<String>,
+    /// What we hold by having applied it, as FieldsV1; text, because it is seldom asked for.
+    ours: Option<Box<str>>,
     /// One of them (an autoscaler) has set `.spec.replicas`.
     pub scaled_by_others: bool,
 }
 
 impl Held {
+    /// Has nobody else set any of these fields since we have applied them? Then it is the cluster's way of writing what we have
+    /// asked for (a mutating webhook, a field that the server leaves out), and no change: who changes a field, or takes it away,
+    /// takes it from us.
+    pub fn are_as_applied(&self, paths: &[String]) -> bool {
+        self.ours.as_deref().is_some_and(|ours| paths.iter().all(|path| fields::hold(ours, path)))
+    }
+
     /// Who may have set these fields beside us.
     pub fn setters(&self, fields: &[String]) -> Vec<String> {
         let scaled = fields.iter().any(|field| field == ".spec.replicas");
@@ -206,7 +216,11 @@ pub fn hold(rank: usize, mut object: Value) -> Option<(Key, Held)> {
     let scaled_by_others =
         managed.as_array().into_iter().flatten().any(|entry| entry["manager"] != crate::MANAGER && entry["fieldsV1"]["f:spec"].get("f:replicas").is_some());
     let (others, scalers) = (setters(&managed, ""), setters(&managed, "scale"));
-    Some((key, Held { owner, uid, object, resource_version, controlled, deleting, others, scalers, scaled_by_others }))
+    let applied =
+        |entry: &&Value| entry["manager"] == crate::MANAGER && entry["operation"] == "Apply" && entry["subresource"].as_str().is_none_or(str::is_empty);
+    let ours = managed.as_array().into_iter().flatten().find(applied).filter(|_| !controlled);
+    let ours = ours.map(|entry| entry["fieldsV1"].to_string().into_boxed_str());
+    Some((key, Held { owner, uid, object, resource_version, controlled, deleting, others, scalers, ours, scaled_by_others }))
 }
 
 /// Each value's fingerprint: enough to see that it has changed.
@@ -263,6 +277,24 @@ mod tests {
         assert_eq!(cache.replace(1, vec![object("web", 510)]), BTreeSet::new(), "nothing is new");
         assert_eq!(cache.replace(1, Vec::new()), BTreeSet::from(["a".to_owned()]));
         assert_eq!(version(&cache, "web"), None);
+    }
+
+    #[test]
+    fn what_a_webhook_has_written_over_is_as_applied_and_what_somebody_has_changed_is_not() {
+        let of = |ours: Value| {
+            let mut web = object("web", 1);
+            web["metadata"]["managedFields"] = json!([
+                {"manager": crate::MANAGER, "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}},
+                {"manager": crate::MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": ours}},
+            ]);
+            hold(1, web).unwrap().1
+        };
+        let (image, paused) = (".spec.image".to_owned(), ".spec.paused".to_owned());
+        // A webhook writes under the name of who asks: the field stays that one's (only requests change whose it is).
+        assert!(of(json!({"f:image": {}, "f:replicas": {}})).are_as_applied(&[image.clone()]));
+        assert!(!of(json!({"f:replicas": {}})).are_as_applied(&[image.clone()]), "it was taken from us");
+        assert!(!of(json!({"f:image": {}})).are_as_applied(&[image, paused]), "what is not applied is not as applied");
+        assert!(!hold(1, object("web", 1)).unwrap().1.are_as_applied(&[".spec".to_owned()]));
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
 use bytes::Bytes;
 use futures::Stream;
 use gantry_kernel::Env;
@@ -22,6 +21,7 @@ use crate::kinds::Kind;
 use crate::trouble::Trouble;
 
 mod socket;
+mod warnings;
 
 pub use socket::Socket;
 
@@ -158,10 +158,13 @@ impl Client {
     }
 
     /// Server-side apply (kubernetes.io/docs/reference/using-api/server-side-apply). With `force` fields of others are taken over.
-    pub async fn apply(&self, kind: &Kind, namespace: Option<&str>, name: &str, object: &Value, force: bool) -> Result<Value, Trouble> {
+    /// The object as it is then, and what the server warns of.
+    pub async fn apply(&self, kind: &Kind, namespace: Option<&str>, name: &str, object: &Value, force: bool) -> Result<(Value, Vec<String>), Trouble> {
         let path = format!("{}/{name}?fieldManager={MANAGER}&force={force}&fieldValidation=Strict", kind.path(namespace));
         // JSON is YAML.
-        json_of(self.patiently(Method::PATCH, &path, Some(("application/apply-patch+yaml", object))).await?).await
+        let answer = self.patiently(Method::PATCH, &path, Some(("application/apply-patch+yaml", object))).await?;
+        let warnings = warnings::warnings(answer.headers());
+        Ok((json_of(answer).await?, warnings))
     }
 
     /// Lays conditions and the like over an object's status.
@@ -412,11 +415,4 @@ async fn json_of(mut answer: Response) -> Result<Value, Trouble> {
         body.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&body).map_err(|e| Trouble::Malformed(e.to_string()))
-}
-
-/// What a token says of itself is nobody's proof, but its end is good to know before the server refuses it.
-pub fn expiry(token: &str) -> Option<OffsetDateTime> {
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    OffsetDateTime::from_unix_timestamp(claims["exp"].as_i64()?).ok()
 }

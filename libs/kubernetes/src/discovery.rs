@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::engine::SCOPE;
-use crate::kinds::{ACCOUNT, CLUSTER_ROLE, EVENT, KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS, VOLUME_SNAPSHOT};
+use crate::kinds::{ACCOUNT, CLUSTER_ROLE, EVENT, INGRESS_CLASS, KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS, VOLUME_SNAPSHOT};
 use crate::trouble::Trouble;
 use crate::watch;
 
@@ -32,6 +32,9 @@ pub struct Capabilities {
     pub autoscaling: bool,
     /// A class that claims without one get.
     pub default_storage_class: bool,
+    /// A class that Ingresses without one get; `None`: which classes there are is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_ingress_class: Option<bool>,
     /// Roles of people may be bound in the namespaces (`gantry cluster manifest --roles`).
     pub role_bindings: bool,
     /// Accounts of workloads may be made in the namespaces.
@@ -91,12 +94,21 @@ pub async fn discover(client: &Client) -> Result<Found, Trouble> {
             .push("the HTTPRoutes of its Gateway API have no `timeouts` (the standard channel has them since v1.2): time limits of routes are left out".into());
     }
     let default_storage_class = match client.get("/apis/storage.k8s.io/v1/storageclasses").await {
-        Ok(classes) => classes["items"].as_array().into_iter().flatten().any(is_default),
+        Ok(classes) => has_default(&classes, "storageclass.kubernetes.io/is-default-class"),
         Err(trouble) => {
             remarks.push(format!("storage classes cannot be read: {trouble}"));
             false
         }
     };
+    // An account of an older manifest may not ask, and is none the worse for it.
+    let default_ingress_class = match client.get(&INGRESS_CLASS.path(None)).await {
+        Ok(classes) => Some(has_default(&classes, "ingressclass.kubernetes.io/is-default-class")),
+        Err(Trouble::Forbidden(_) | Trouble::NotFound(_)) => None,
+        Err(trouble) => return Err(trouble),
+    };
+    if default_ingress_class == Some(false) {
+        remarks.push("there is no default IngressClass: routes need an `ingress_class` in the cluster's settings or, with the Gateway API, a `gateway`, unless a controller there takes Ingresses without a class".into());
+    }
     if minor > 0 && !(OLDEST..=NEWEST).contains(&minor) {
         remarks.push(format!("Kubernetes 1.{minor} is outside of 1.{OLDEST} to 1.{NEWEST}, which this engine is made for"));
     }
@@ -114,6 +126,7 @@ pub async fn discover(client: &Client) -> Result<Found, Trouble> {
         snapshots: has("snapshot.storage.k8s.io", "v1"),
         autoscaling: has("autoscaling", "v2"),
         default_storage_class,
+        default_ingress_class,
         role_bindings: may_list(client, "RoleBinding").await?,
         service_accounts: may_list(client, ACCOUNT).await?,
     };
@@ -157,8 +170,9 @@ async fn may_list(client: &Client, kind: &str) -> Result<bool, Trouble> {
     }
 }
 
-fn is_default(class: &Value) -> bool {
-    class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+/// `mark`: the annotation that makes one of them the default.
+fn has_default(classes: &Value, mark: &str) -> bool {
+    classes["items"].as_array().into_iter().flatten().any(|class| class["metadata"]["annotations"][mark] == "true")
 }
 
 /// The scopes under which namespaces were made here, by any import of any installation.
@@ -225,6 +239,14 @@ async fn allowed(client: &Client, kind: &Kind, part: &str, verb: &str) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_is_the_default_by_its_own_mark() {
+        let mark = "ingressclass.kubernetes.io/is-default-class";
+        let list = |marks: Value| json!({ "items": [{ "metadata": { "name": "a" } }, { "metadata": { "name": "b", "annotations": marks } }] });
+        assert!(has_default(&list(json!({ mark: "true" })), mark));
+        assert!(!has_default(&list(json!({ mark: "false" })), mark) && !has_default(&list(json!({})), mark) && !has_default(&json!({}), mark));
+    }
 
     #[test]
     fn a_route_has_the_fields_that_its_schema_declares() {

@@ -62,6 +62,8 @@ pub struct Standing {
     /// Without somebody doing something it stays so.
     pub lasting: bool,
     pub drift: Vec<Drift>,
+    /// What the server has warned of when its objects were applied last by this process: `Deployment/web: <text>`.
+    pub warnings: Vec<String>,
 }
 
 /// How the cluster is reached now.
@@ -110,6 +112,8 @@ struct State {
     again: BTreeMap<String, (Instant, Duration)>,
     /// Differences that stayed after we have applied: the server's way of writing, or another manager's field that we gave up.
     settled: BTreeMap<Key, (String, Vec<String>)>,
+    /// What the server has said beside its answer to the last apply of an object.
+    warned: BTreeMap<Key, Vec<String>>,
     /// Accounts that others have made and that are used as they are, and when they were seen.
     used: BTreeMap<Key, Instant>,
     /// Objects that were told to go.

@@ -24,6 +24,7 @@ pub static POD: Kind = kind("", "v1", "Pod", "pods");
 /// Only read.
 pub static EVENT: Kind = kind("", "v1", "Event", "events");
 pub static STORAGE_CLASS: Kind = Kind { namespaced: false, ..kind("storage.k8s.io", "v1", "StorageClass", "storageclasses") };
+pub static INGRESS_CLASS: Kind = Kind { namespaced: false, ..kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses") };
 pub static POD_METRICS: Kind = kind("metrics.k8s.io", "v1beta1", "PodMetrics", "pods");
 pub static NODE_METRICS: Kind = Kind { namespaced: false, ..kind("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes") };
 pub static CLUSTER_ROLE: Kind = Kind { namespaced: false, ..kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles") };

@@ -48,6 +48,8 @@ pub fn manifest(account: &Account, more: More) -> String {
     add(POD.group, "create, get", &["pods/exec", "pods/attach", "pods/portforward"]);
     add(POD.group, "list", &["events", "nodes"]);
     add("storage.k8s.io", "list", &["storageclasses"]);
+    // Whether somebody serves routes that name no class.
+    add("networking.k8s.io", "list", &["ingressclasses"]);
     add(VOLUME_SNAPSHOT.group, "get, list, create, delete", &[VOLUME_SNAPSHOT.plural]);
     add("metrics.k8s.io", "list", &["pods", "nodes"]);
     if more.scheduler {

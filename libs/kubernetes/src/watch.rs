@@ -16,6 +16,8 @@ use crate::kinds::Kind;
 use crate::trouble::Trouble;
 
 const PAGE: usize = 500;
+/// More than so many at a time are not asked for in pages.
+const LARGEST_PAGE: usize = 8 * PAGE;
 /// The server ends a watch after this; we go on where it ended.
 const SECONDS: u32 = 290;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -163,9 +165,11 @@ pub async fn whole(client: &Client, kind: &Kind, namespace: Option<&str>, select
         let more = if next.is_empty() { String::new() } else { format!("&continue={}", encoded(&next)) };
         let asked = client.get(&format!("{}?labelSelector={}&limit={limit}{more}", kind.path(namespace), encoded(selector))).await;
         let mut page = match asked {
-            // The place in a list is kept for some minutes; then all of it is asked for at once, as the API says ("chunks").
+            // The place in a list is kept for some minutes. Anew, in larger pages, so that it ends before the next one is forgotten.
+            // The place that the refusal offers to go on from is of another version: what has gone since from the pages before
+            // would never be told by a watch.
             Err(Trouble::Expired) if !next.is_empty() => {
-                (all, next, limit) = (Vec::new(), String::new(), 0);
+                (all, next, limit) = (Vec::new(), String::new(), larger(limit));
                 continue;
             }
             answered => answered?,
@@ -180,6 +184,11 @@ pub async fn whole(client: &Client, kind: &Kind, namespace: Option<&str>, select
             return Ok((all, version));
         }
     }
+}
+
+/// Of the next try of a list; 0: all of it at once, which cannot be forgotten in between.
+fn larger(limit: usize) -> usize {
+    if limit < LARGEST_PAGE { limit * 4 } else { 0 }
 }
 
 /// Where to go on from; `None`: with a new list.
@@ -267,6 +276,11 @@ mod tests {
         assert_eq!(lists.wait(at(71)), Duration::ZERO, "a server that was well for a minute");
         lists.made(at(71));
         assert_eq!(lists.wait(at(72)), SHORTEST_PAUSE);
+    }
+
+    #[test]
+    fn a_list_that_is_forgotten_again_and_again_is_asked_for_in_larger_pages_and_then_at_once() {
+        assert_eq!([PAGE, larger(PAGE), larger(larger(PAGE)), larger(larger(larger(PAGE)))], [500, 2_000, 8_000, 0]);
     }
 
     #[test]

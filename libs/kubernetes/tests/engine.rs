@@ -130,6 +130,35 @@ async fn a_new_leader_finds_all_as_wanted_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_webhook_writes_over_is_no_drift_to_the_next_leader() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    it.cancel.cancel();
+    // Under the name of who asks, as admission does it.
+    it.server.edit("deployments/x/web", gantry_kubernetes::MANAGER, |d| d["spec"]["replicas"] = 5.into());
+    it.asked();
+    let cancel = CancellationToken::new();
+    let engine = Engine::start(client(&it.server, token()), SCOPE.into(), false, &cancel, &TaskTracker::new());
+    let next = Running { server: it.server.clone(), engine, cancel };
+    next.applied(vec![deployment(1)]).await;
+    assert!(next.engine.standing("a").drift.is_empty(), "{:?}", next.engine.standing("a"));
+    assert!(!next.asked().iter().any(|r| r.starts_with("PATCH")), "no write");
+    next.server.edit("deployments/x/web", "somebody", |d| d["spec"]["replicas"] = 7.into());
+    next.until("what somebody changes is seen", |s| s.drift.first().is_some_and(|d| d.managers == ["somebody"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_warns_of_is_told_until_the_next_apply() {
+    let it = running(false).await;
+    it.server.lock().warning = Some("apps/v9 goes".into());
+    it.applied(vec![deployment(1)]).await;
+    assert_eq!(it.engine.standing("a").warnings, ["Namespace/x: apps/v9 goes", "Deployment/web: apps/v9 goes"]);
+    it.server.lock().warning = None;
+    it.applied(vec![deployment(2)]).await;
+    assert_eq!(it.engine.standing("a").warnings, ["Namespace/x: apps/v9 goes"], "that was not applied again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_somebody_holds_is_a_conflict_with_their_name_or_taken_back() {
     let it = running(false).await;
     it.applied(vec![deployment(1)]).await;
@@ -468,7 +497,7 @@ async fn a_job_that_runs_stays_as_it_is_when_the_platform_would_add_to_its_pods(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_whose_place_is_not_kept_any_more_is_read_anew_as_a_whole() {
+async fn a_list_whose_place_is_not_kept_any_more_is_read_anew_in_larger_pages() {
     let server = ApiServer::start().await;
     for n in 0..501 {
         let labels = json!({ gantry_kubernetes::SCOPE: format!("c{}", n / 500) });
@@ -479,12 +508,12 @@ async fn a_list_whose_place_is_not_kept_any_more_is_read_anew_as_a_whole() {
         path: "continue=",
         status: 410,
         retry_after: None,
-        body: json!({ "kind": "Status", "reason": "Expired", "code": 410 }).to_string(),
+        body: json!({ "kind": "Status", "reason": "Expired", "code": 410, "metadata": { "continue": "of-another-version" } }).to_string(),
     });
     let found = gantry_kubernetes::scopes(&client(&server, token())).await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["c0", "c1"]);
-    let asked: Vec<bool> = server.requests().iter().map(|r| r.path.contains("continue=")).collect();
-    assert_eq!(asked, [false, true, false]);
+    let asked: Vec<(bool, bool)> = server.requests().iter().map(|r| (r.path.contains("limit=2000"), r.path.contains("continue="))).collect();
+    assert_eq!(asked, [(false, false), (false, true), (true, false)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

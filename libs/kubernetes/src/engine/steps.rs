@@ -42,6 +42,10 @@ impl Shared {
         let left = self.prune(wanted.as_deref(), owner).await?;
         let state = self.lock();
         standing.gone = wanted.is_none() && left == 0 && state.cache.pods_of(owner).next().is_none();
+        for object in wanted.iter().flat_map(|w| &w.objects) {
+            let told = |text: &String| format!("{}/{}: {text}", object.kind.kind, object.key.2);
+            standing.warnings.extend(state.warned.get(&object.key).into_iter().flatten().map(told));
+        }
         if wanted.is_none() {
             // Nobody is told of it by anything that is to be there.
             let mut going = state.cache.of(owner).filter(|(_, held)| !held.controlled);
@@ -120,7 +124,7 @@ impl Shared {
             let itself = json!([object.kind.kind, name]);
             !object.scaled && state.cache.of(owner).any(|(key, held)| key.1 == object.key.1 && target(&held.object) == itself)
         };
-        let mut answer = self.client.apply(object.kind, namespace, name, &body, force).await;
+        let mut answer = self.send(object, namespace, &body, force).await;
         if matches!(&answer, Err(Trouble::Refused { status: 422, .. })) && !object.body["spec"].is_null() {
             // What it has said first counts, unless that was why.
             if let Ok(Some(whole)) = self.apply_whole(object, namespace, &body).await {
@@ -135,19 +139,32 @@ impl Shared {
         };
         if fields.iter().all(|f| f.manager.starts_with(OURS)) {
             // A volume that was made anew from a snapshot.
-            return self.client.apply(object.kind, namespace, name, &body, true).await;
+            return self.send(object, namespace, &body, true).await;
         }
         let replicas = fields.iter().all(|f| f.field == ".spec.replicas");
         if replicas && object.scaled {
             // It has set them just now.
             body["spec"].as_object_mut().map(|spec| spec.remove("replicas"));
-            return self.client.apply(object.kind, namespace, name, &body, force).await;
+            return self.send(object, namespace, &body, force).await;
         }
         if replicas && was_scaled && fields.iter().all(|f| CONTROLLERS.contains(&f.manager.as_str())) {
             // Our autoscaler goes, and what it held is ours again.
-            return self.client.apply(object.kind, namespace, name, &body, true).await;
+            return self.send(object, namespace, &body, true).await;
         }
         Err(Trouble::FieldConflict(fields))
+    }
+
+    /// One apply. What the server warns of is kept until the next one of the same object.
+    pub(super) async fn send(&self, object: &One, namespace: Option<&str>, body: &Value, force: bool) -> Result<Value, Trouble> {
+        let (answer, warnings) = self.client.apply(object.kind, namespace, &object.key.2, body, force).await?;
+        let mut state = self.lock();
+        if warnings.is_empty() {
+            state.warned.remove(&object.key);
+        } else {
+            state.warned.insert(object.key.clone(), warnings);
+        }
+        drop(state);
+        Ok(answer)
     }
 
     /// What cannot be changed goes, where nothing is lost by it; its next step makes it anew.
@@ -210,7 +227,9 @@ impl Shared {
         if asked && fields.is_empty() {
             return Step::Nothing;
         }
-        let stays = state.settled.get(&object.key).is_some_and(|(hash, left)| *hash == object.hash && fields.iter().all(|f| left.contains(f)));
+        let settled = state.settled.get(&object.key).is_some_and(|(hash, left)| *hash == object.hash && fields.iter().all(|f| left.contains(f)));
+        // What another process has applied before us is not settled here.
+        let stays = settled || held.are_as_applied(&fields);
         match (asked, stays, state.correct) {
             (true, true, _) => Step::Nothing,
             (true, false, false) => {

@@ -52,6 +52,7 @@ impl Sink for Shared {
                     }
                     if let Some(key) = cache::key_of(rank, &object) {
                         state.settled.remove(&key);
+                        state.warned.remove(&key);
                         if kind.kind == ACCOUNT {
                             // It went with the application that had made it, and others name it, too.
                             let others: Vec<String> = state.wanted.iter().filter(|(_, wanted)| wanted.has(&key)).map(|(owner, _)| owner.clone()).collect();

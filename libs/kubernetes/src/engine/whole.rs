@@ -30,7 +30,7 @@ impl Shared {
         let there = self.client.get(&format!("{}/{name}", object.kind.path(namespace))).await?;
         let Some(change) = patch(body, &there) else { return Ok(None) };
         self.client.merge_as(WHOLE, object.kind, namespace, name, &change).await?;
-        let answer = self.client.apply(object.kind, namespace, name, body, true).await?;
+        let answer = self.send(object, namespace, body, true).await?;
         tracing::info!(object = ?object.key, "an object was made whole, because an apply left behind what excludes the new");
         self.let_go(object, namespace, answer).await.map(Some)
     }

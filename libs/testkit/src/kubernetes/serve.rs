@@ -42,7 +42,7 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let whole = uri.to_string();
-    let response = {
+    let (response, warning) = {
         let mut store = server.lock();
         store.requests.push(Request { method: method.to_string(), path: whole.clone() });
         if let Some(at) = store.faults.iter().position(|f| f.method == method.as_str() && whole.contains(f.path)) {
@@ -67,14 +67,19 @@ async fn answer(
             drop(store);
             return inside::open(&server, asked, uri.query().unwrap_or_default(), upgrade);
         }
-        route(&mut store, rights.as_deref(), &method, uri.path(), &query, &headers, &body)
+        let warning = store.warning.clone().filter(|_| query.contains_key("force"));
+        (route(&mut store, rights.as_deref(), &method, uri.path(), &query, &headers, &body), warning)
     };
     match response {
         Some((code, value)) => {
             if method != Method::GET {
                 server.touched();
             }
-            told(code, &value)
+            let mut response = told(code, &value);
+            if let Some(text) = warning {
+                response.headers_mut().insert("warning", format!("299 - \"{text}\"").parse().expect("a header"));
+            }
+            response
         }
         None => watch(&server, uri.path(), &query),
     }

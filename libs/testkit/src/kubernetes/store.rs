@@ -75,6 +75,8 @@ pub struct Store {
     /// An apply that says nothing more of a part leaves it there without anything in it, as early servers of 1.36 do
     /// (structured-merge-diff's issue 331).
     pub hollow: bool,
+    /// What every apply is warned of.
+    pub warning: Option<String>,
     /// Where a pod's port is on the machine of the test, if it is not the same.
     pub ports: BTreeMap<u16, u16>,
     /// Of terminals, as they were told.
@@ -112,6 +114,7 @@ impl Default for Store {
             metrics: false,
             minor: 36,
             hollow: true,
+            warning: None,
             ports: BTreeMap::new(),
             sizes: Vec::new(),
             snapshots: false,

@@ -53,6 +53,9 @@ pub fn told(why: &Value) -> String {
             let joined = |field: &str| list(&drift, field).iter().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>().join(", ");
             line(&mut out, format!("  {} was changed at {} by {}", text(&drift, "object"), joined("fields"), joined("managers")));
         }
+        for warning in list(cluster, "warnings").iter().filter_map(Value::as_str) {
+            line(&mut out, format!("  the cluster warns of {warning}"));
+        }
     }
     for share in list(why, "clusters").iter().filter(|s| s["replicas"] != 0 || s["target"] != 0) {
         let moving = if share["replicas"] == share["target"] { String::new() } else { format!(", {} when all has moved", share["target"]) };
@@ -103,6 +106,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_the_cluster_warns_of_is_told() {
+        let why = json!({
+            "state": "running", "reason": "",
+            "cluster": { "name": "east", "applied": true, "problem": null, "drift": [], "warnings": ["Deployment/shop-web: apps/v9 goes"] },
+        });
+        let text = told(&why);
+        assert!(text.contains("on the cluster east: all objects are there\n  the cluster warns of Deployment/shop-web: apps/v9 goes"), "{text}");
+    }
 
     #[test]
     fn what_waits_why_and_what_would_help_is_told() {

@@ -14,7 +14,7 @@ use super::adoption::{self, Earlier};
 use super::context::Scheduler;
 use super::deploy::database;
 use crate::adapters;
-use crate::domain::cluster::ClusterSettings;
+use crate::domain::cluster::{ClusterSettings, ends_soon};
 use crate::store::{self, Cluster};
 
 /// Names of clusters are one space for all: placement rules name them.
@@ -77,7 +77,7 @@ pub struct ClusterBody {
     pub added_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     pub changed_at: OffsetDateTime,
-    /// What those who have imported it just now should know.
+    /// What should be known of it: that its credential ends soon, and, to those who have imported it just now, what else is there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
     #[serde(skip)]
@@ -183,7 +183,9 @@ pub async fn add(s: &Scheduler, caller: &Caller, new: NewCluster) -> Result<Clus
     let events = std::iter::once(event).chain(adopted.map(|scope| ClusterEvent::Adopted { cluster: id, scope })).collect();
     append(s, id, Some(0), events, vec![Claim::take(NAMES, new.name.as_str())], caller.meta(org)).await?;
     let others: Vec<Earlier> = earlier.into_iter().filter(|e| Some(e.scope) != adopted).collect();
-    Ok(ClusterBody { remarks: adoption::remarks(s, caller, &others), ..get(s, caller, new.name.as_str()).await? })
+    let mut added = get(s, caller, new.name.as_str()).await?;
+    added.remarks.extend(adoption::remarks(s, caller, &others));
+    Ok(added)
 }
 
 /// Another way in: a renewed credential, another address.
@@ -244,11 +246,13 @@ pub async fn remove(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Pr
 pub async fn test(s: &Scheduler, caller: &Caller, name: &str) -> Result<TestBody, Problem> {
     let row = find(s, caller, name, Role::Viewer).await?;
     let unusable = |problem: String| TestBody { problem: Some(problem), ..TestBody::default() };
-    Ok(match (wants_roles(s, &row), open(s, &row).await) {
+    let mut tested = match (wants_roles(s, &row), open(s, &row).await) {
         (Ok(roles), Ok(client)) => probe(&client, roles).await,
         (Err(_), _) => unusable("its settings cannot be read: set them anew".into()),
         (_, Err(problem)) => unusable(problem.detail),
-    })
+    };
+    tested.remarks.extend(ends_soon(&row.name, expires(s, &row).await, s.host.env.now()));
+    Ok(tested)
 }
 
 /// A client of a stored cluster.
@@ -391,16 +395,18 @@ async fn append(s: &Scheduler, id: Uuid, expected: Option<i64>, events: Vec<Clus
     Ok(())
 }
 
+/// When its credential ends, if it says so.
+async fn expires(s: &Scheduler, row: &Cluster) -> Option<OffsetDateTime> {
+    let text = s.host.keyring().open(&subject(row.id), &row.access).await.ok()?;
+    gantry_kubernetes::expiry(&serde_json::from_str::<Access>(&text).ok()?.credential)
+}
+
 /// Settings that cannot be read are a fault, not the usual ones: they would be lost with the next change.
 async fn body(s: &Scheduler, row: Cluster) -> Result<ClusterBody, Problem> {
     let org = row.org.and_then(|id| s.host.auth.read(|rights| rights.org_ref(id).map(|o| o.name.to_string())));
-    let opened = s.host.keyring().open(&subject(row.id), &row.access).await.ok();
-    let access: Option<Access> = opened.and_then(|text| serde_json::from_str(&text).ok());
-    let expires = access.and_then(|a| match a.credential {
-        Credential::Token { token } => gantry_kubernetes::expiry(&token),
-        Credential::Certificate { .. } | Credential::Exec(_) | Credential::InCluster { .. } => None,
-    });
+    let expires = expires(s, &row).await;
     Ok(ClusterBody {
+        remarks: ends_soon(&row.name, expires, s.host.env.now()).into_iter().collect(),
         health: health(s, &row),
         id: row.id,
         name: row.name,
@@ -411,7 +417,6 @@ async fn body(s: &Scheduler, row: Cluster) -> Result<ClusterBody, Problem> {
         settings: serde_json::from_value(row.settings).map_err(Problem::internal)?,
         added_at: row.added_at,
         changed_at: row.changed_at,
-        remarks: Vec::new(),
         version: row.version,
     })
 }

@@ -73,10 +73,13 @@ pub fn read(s: &Scheduler, source: &Source, engine: SpaceEngine) -> Result<Readi
         default_memory_bytes: s.config.default_memory_bytes,
     };
     let reading = format(&source.format)?.read(&document);
-    reading.remarks.lacking(match engine {
-        SpaceEngine::Nodes => lacks::containerd(&reading.model),
-        SpaceEngine::Cluster { gateway, timeouts, together } => lacks::kubernetes(&reading.model, gateway, timeouts, together),
-    });
+    match engine {
+        SpaceEngine::Nodes => reading.remarks.lacking(lacks::containerd(&reading.model)),
+        SpaceEngine::Cluster { gateway, timeouts, together, classless } => {
+            reading.remarks.lacking(lacks::kubernetes(&reading.model, gateway, timeouts, together));
+            reading.remarks.noting(lacks::worth_knowing(&reading.model, classless));
+        }
+    }
     Ok(reading)
 }
 

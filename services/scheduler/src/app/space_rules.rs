@@ -28,8 +28,8 @@ pub enum SpaceEngine {
     /// Nodes with agents.
     Nodes,
     /// A Kubernetes cluster, whose routes join a Gateway or do not, and may have time limits there or not, and where a StatefulSet may
-    /// replace several pods together or may not.
-    Cluster { gateway: bool, timeouts: bool, together: bool },
+    /// replace several pods together or may not. `classless`: its Ingresses have no class, and none there is the default.
+    Cluster { gateway: bool, timeouts: bool, together: bool, classless: bool },
 }
 
 /// # Errors
@@ -40,17 +40,21 @@ pub async fn engine(s: &Scheduler, space: &SpaceRef) -> Result<SpaceEngine, Prob
         return Ok(SpaceEngine::Nodes);
     }
     // What is deployed has to fit each of them.
-    let (mut gateway, mut timeouts, mut together) = (true, true, true);
+    let (mut gateway, mut timeouts, mut together, mut classless) = (true, true, true, false);
     for name in named(&rules) {
         // Known where the cluster is looked after; elsewhere it is told by a test of it.
         let found = s.clusters.get(name).and_then(|one| one.engine.connection().found);
         timeouts &= found.as_ref().is_none_or(|f| f.capabilities.route_timeouts || !f.capabilities.gateway);
-        together &= found.is_none_or(|f| f.minor >= TOGETHER);
+        together &= found.as_ref().is_none_or(|f| f.minor >= TOGETHER);
         let row = store::cluster(s.orm(), name).await.map_err(database)?;
         let settings: Option<ClusterSettings> = row.map(|r| serde_json::from_value(r.settings)).transpose().map_err(Problem::internal)?;
+        if let (Some(settings), Some(found)) = (&settings, &found) {
+            let joins = found.capabilities.gateway && !settings.gateway.is_empty();
+            classless |= !joins && settings.ingress_class.is_empty() && found.capabilities.default_ingress_class == Some(false);
+        }
         gateway &= settings.is_some_and(|s| !s.gateway.is_empty());
     }
-    Ok(SpaceEngine::Cluster { gateway, timeouts, together })
+    Ok(SpaceEngine::Cluster { gateway, timeouts, together, classless })
 }
 
 /// The clusters that rules name.

@@ -1,12 +1,16 @@
 //! What is set for a Kubernetes cluster beside how it is reached, and what its objects and pods say in the words of instances.
 
-use gantry_kernel::Name;
+use gantry_kernel::{Name, OffsetDateTime};
 use gantry_kubernetes::{Pod, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::Duration;
 
 use super::engine::{Observation, Seen};
 use super::model::WorkloadKind;
+
+/// So long before its end a credential is to be renewed: who has to ask somebody else for one has the time.
+const RENEW: Duration = Duration::days(30);
 
 /// What is done when somebody has changed an object of an application on the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -258,6 +262,13 @@ pub fn refusal(events: &Value, uid: &str) -> Option<String> {
     Some(latest["message"].as_str()?.chars().take(600).collect())
 }
 
+/// What those are told whose cluster's credential ends within 30 days, or has ended.
+pub fn ends_soon(cluster: &str, expires: Option<OffsetDateTime>, now: OffsetDateTime) -> Option<String> {
+    let ends = expires.filter(|at| *at - now < RENEW)?;
+    let what = if ends <= now { "has ended" } else { "ends" };
+    Some(format!("its credential {what} on {}: `gantry cluster access {cluster}` takes a new one", ends.date()))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -345,6 +356,15 @@ mod tests {
         ] {
             assert!(!waits_for_each(&set(other.clone()), 1), "{other}");
         }
+    }
+
+    #[test]
+    fn a_credential_is_told_to_end_a_month_before() {
+        let (now, day) = (OffsetDateTime::UNIX_EPOCH, Duration::days(1));
+        assert_eq!((ends_soon("east", None, now), ends_soon("east", Some(now + day * 31), now)), (None, None));
+        let soon = ends_soon("east", Some(now + day * 29), now).unwrap();
+        assert!(soon.contains("ends on 1970-01-30") && soon.contains("gantry cluster access east"), "{soon}");
+        assert!(ends_soon("east", Some(now - day), now).unwrap().contains("has ended on 1969-12-31"));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub enum Level {
     /// The platform knows and keeps it, but what would run it here does not do it yet: refused unless the user accepts that it
     /// has no effect.
     NotYet,
-    /// It has no effect here and needs none.
+    /// It has no effect here and needs none, or has one that is worth knowing.
     Note,
 }
 
@@ -193,6 +193,13 @@ impl Remarks {
         for lack in lacks {
             let (path, line) = self.placed(&lack.at);
             self.add(&path, line, lack.detail, Level::NotYet);
+        }
+    }
+
+    /// What is done as it is asked, and has consequences there that somebody may not have meant.
+    pub fn noting(&self, notes: Vec<Lack>) {
+        for note in notes {
+            self.note_at(&note.at, note.detail);
         }
     }
 

@@ -2,10 +2,12 @@
 //! A line leaves this file on the day the engine does it.
 
 mod kubernetes;
+mod worth;
 
 use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
+pub use worth::worth_knowing;
 
 /// One part of a model without effect.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -78,7 +78,7 @@ export interface Cluster {
   changed_at: string;
 }
 
-export const CAPABILITIES = ['gateway', 'route_timeouts', 'metrics', 'snapshots', 'autoscaling', 'default_storage_class', 'role_bindings', 'service_accounts'] as const;
+export const CAPABILITIES = ['gateway', 'route_timeouts', 'metrics', 'snapshots', 'autoscaling', 'default_storage_class', 'default_ingress_class', 'role_bindings', 'service_accounts'] as const;
 
 /** What a test of the connection has found. */
 export interface Tested {
@@ -117,6 +117,8 @@ export interface OnCluster {
   applied: boolean;
   problem?: string | null;
   drift: { object: string; fields: string[]; managers: string[] }[];
+  /** What the cluster has said beside its answers to the last applies. */
+  warnings?: string[];
 }
 
 export const clusters = {

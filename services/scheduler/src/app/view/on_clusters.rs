@@ -45,6 +45,9 @@ pub struct OnClusterBody {
     pub problem: Option<String>,
     /// What others have changed of its objects.
     pub drift: Vec<DriftBody>,
+    /// What the cluster has warned of when its objects were applied last: fields and versions that go, pods that a level of Pod
+    /// Security would refuse.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -66,10 +69,11 @@ impl Seeing {
                 running.engine.objects(&self.row.id.to_string(), route).iter().find_map(cluster_routes::refused)
             };
             let problem = standing.problem.or(connection.problem).or_else(refused);
-            OnClusterBody { name, applied: standing.applied, problem, drift: drift.collect() }
+            OnClusterBody { name, applied: standing.applied, problem, drift: drift.collect(), warnings: standing.warnings }
         };
         let mut all: Vec<OnClusterBody> = s.clusters.of(AppId(self.row.id)).into_iter().map(one).collect();
-        let telling = all.iter().position(|c| c.problem.is_some() || !c.drift.is_empty() || !c.applied).unwrap_or(0);
+        let troubled = all.iter().position(|c| c.problem.is_some() || !c.drift.is_empty() || !c.applied);
+        let telling = troubled.or_else(|| all.iter().position(|c| !c.warnings.is_empty())).unwrap_or(0);
         (telling < all.len()).then(|| all.swap_remove(telling))
     }
 

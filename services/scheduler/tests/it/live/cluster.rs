@@ -45,7 +45,11 @@ impl Live {
         // Real endpoints take their time to be known.
         let mut settings = config();
         settings.kubernetes.drain_seconds = Config::default().kubernetes.drain_seconds;
-        Self::with(&kubeconfig, &kubeconfig, settings, wanted("GANTRY_TEST_IMAGE"), name).await
+        let image = wanted("GANTRY_TEST_IMAGE");
+        // Three parts without a host are an image of the platform's own registry, which no node of the cluster reaches.
+        let host = image.split_once('/').is_none_or(|(first, rest)| first.contains(['.', ':']) || first == "localhost" || !rest.contains('/'));
+        assert!(host, "GANTRY_TEST_IMAGE = {image}: name its registry, such as docker.io/{image}");
+        Self::with(&kubeconfig, &kubeconfig, settings, image, name).await
     }
 
     /// `least`: a kubeconfig of an account that has what `gantry cluster manifest` gives, for the platform.

@@ -32,10 +32,13 @@ pub async fn inside(live: &Live) {
     assert!(answer.starts_with("HTTP/1."), "{answer}");
     // `echo`, and an exit code that is no other's.
     let mut shell = open("exec?command=[%22sh%22,%22-c%22,%22cat%3B%20exit%207%22]&stdin=true").await;
-    shell.send(Message::Binary(b"\x00hello".to_vec().into())).await.expect("sent");
-    shell.send(Message::Binary(vec![255, 0].into())).await.expect("sent");
+    for bytes in [b"\x00hello".to_vec(), vec![255, 0]] {
+        // Where there is no shell it may be over before this is sent; how it ended counts.
+        let _ = shell.send(Message::Binary(bytes.into())).await;
+    }
     let (said, end) = ends(&mut shell).await;
-    if said != "hello" && (end["error"].is_string() || end["exit_code"] == 127 || end["exit_code"] == 126) {
+    // Runtimes say in their own ways that a program is not there: as trouble, or as 126 to 128 or 255.
+    if !said.contains("hello") && (end["error"].is_string() || end["exit_code"].as_u64().is_some_and(|code| code >= 125)) {
         println!("SKIPPED commands, processes and logs: the image has no shell ({end})");
     } else {
         if live.found.minor < 30 && end["error"].is_string() {

@@ -9,9 +9,10 @@ import { ClusterLink } from '../../parts/ClusterLink';
 export function Standing({ on }: { on: OnCluster }) {
   const { t } = useTranslation();
   const drifted = on.drift.length > 0;
+  const warnings = on.warnings ?? [];
   return (
     <Alert
-      type={on.problem ? 'error' : drifted || !on.applied ? 'warning' : 'success'}
+      type={on.problem ? 'error' : drifted || warnings.length > 0 || !on.applied ? 'warning' : 'success'}
       showIcon
       title={<ClusterLink name={on.name}>{t('clusters.stands', { name: on.name })}</ClusterLink>}
       description={
@@ -25,6 +26,16 @@ export function Standing({ on }: { on: OnCluster }) {
               <ul className="plain">
                 {on.drift.map((one) => (
                   <li key={one.object}>{t('clusters.driftOf', { object: one.object, fields: one.fields.join(', '), managers: one.managers.join(', ') })}</li>
+                ))}
+              </ul>
+            </>
+          )}
+          {warnings.length > 0 && (
+            <>
+              {t('clusters.warned')}
+              <ul className="plain">
+                {warnings.map((one) => (
+                  <li key={one}>{one}</li>
                 ))}
               </ul>
             </>

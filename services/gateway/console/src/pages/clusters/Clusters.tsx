@@ -104,7 +104,7 @@ export function Capabilities({ test }: { test?: Tested }) {
   );
 }
 
-const SOON = 14 * 86_400_000;
+const SOON = 30 * 86_400_000;
 
 export function CredentialOf({ cluster }: { cluster: Cluster }) {
   const { t } = useTranslation();
