@@ -48,13 +48,8 @@ impl App {
 }
 
 /// Their RPCs say which REST call they are (`schemas/proto/monitoring/v1`).
-pub const OF_REST: &[&str] = &[
-    "gantry.monitoring.v1.Alerts",
-    "gantry.monitoring.v1.Audit",
-    "gantry.monitoring.v1.Events",
-    "gantry.monitoring.v1.Logs",
-    "gantry.monitoring.v1.Metrics",
-];
+pub const OF_REST: &[&str] =
+    &["gantry.monitoring.v1.Alerts", "gantry.monitoring.v1.Audit", "gantry.monitoring.v1.Events", "gantry.monitoring.v1.Logs", "gantry.monitoring.v1.Metrics"];
 
 pub struct Monitoring;
 
