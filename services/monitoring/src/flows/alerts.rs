@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use gantry_auth::SpaceRef;
+use gantry_contract::monitoring::Figure;
 use gantry_es_pg::{ExecuteError, Lease};
-use gantry_kernel::{Name, OffsetDateTime, OrgId, Problem, Result, SpaceId};
+use gantry_kernel::{Kind, Name, OffsetDateTime, OrgId, Problem, Result, SpaceId};
 
 use crate::App;
 use crate::domain::alert::{Measured, holds, step, worst};
@@ -45,8 +46,10 @@ async fn round(app: &App, keep: time::Duration) -> anyhow::Result<()> {
     let place = |rule: Evaluated| Some((app.host.auth.read(|rights| rights.space_ref(rule.space).cloned())?, rule));
     let mut rules = alerts::all(pool, now).await?.into_iter().filter_map(place);
     let mut failed: Option<(usize, Problem)> = None;
+    // Whoever waits for it once does not wait for each rule: the next round asks again.
+    let mut away = false;
     loop {
-        let some: Vec<(SpaceRef, Evaluated)> = rules.by_ref().take(AT_ONCE).collect();
+        let some: Vec<(SpaceRef, Evaluated)> = rules.by_ref().filter(|(_, rule)| !away || rule.rule.figure == Figure::Restarts).take(AT_ONCE).collect();
         if some.is_empty() {
             break;
         }
@@ -62,7 +65,10 @@ async fn round(app: &App, keep: time::Duration) -> anyhow::Result<()> {
                     alerts::stand(pool, &rule, state, measured.as_ref(), now).await?;
                 }
                 // Nothing is known of it now: it stays as it is.
-                Err(problem) => failed = Some((failed.map_or(1, |(count, _)| count + 1), problem)),
+                Err(problem) => {
+                    away |= problem.kind == Kind::Unavailable;
+                    failed = Some((failed.map_or(1, |(count, _)| count + 1), problem));
+                }
             }
         }
     }
