@@ -34,6 +34,7 @@ const PAGES = [
   [`${base}/spaces/${space}/volumes`, 'Volumes', '存储卷'],
   [`${base}/spaces/${space}/rules`, 'Placement rules', '放置规则'],
   [`${base}/spaces/${space}/signs`, 'Intrusion signs', '入侵迹象'],
+  [`${base}/spaces/${space}/alerts`, 'Alerts', '告警'],
   [`${base}/spaces/${space}/configs`, 'Configs and secrets', '配置与密钥'],
   [`${base}/spaces/${space}/services`, 'Services and routes', '服务与路由'],
   [`${base}/spaces/${space}/instances`, 'Service instances', '服务实例'],

@@ -12,6 +12,7 @@ pub mod factor;
 pub mod identity;
 pub mod kept;
 pub mod logs;
+pub mod monitoring;
 pub mod policy;
 pub mod registry;
 pub mod scheduler;

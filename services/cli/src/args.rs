@@ -1,6 +1,7 @@
 //! What can be typed. Addresses of places are written `org`, `org/project` or `org/project/space`.
 
 mod account;
+mod alerts;
 mod apps;
 mod catalog;
 mod clients;
@@ -25,6 +26,7 @@ mod upstreams;
 mod volumes;
 
 pub use account::{Account, ProfileChange, Registration};
+pub use alerts::{Alert, AlertRule, NewRule};
 pub use apps::{App, DryRun, InstanceTarget, Release, Scaling};
 pub use catalog::Catalog;
 pub use clients::{ClientCommand, ClientSettings, KeyCommand};
@@ -303,6 +305,9 @@ pub enum Command {
     /// Signs of an intrusion: say what they were.
     #[command(subcommand)]
     Sign(Sign),
+    /// Alerts of a space, and the rules that make them.
+    #[command(subcommand)]
+    Alert(Alert),
     /// What happens, as it happens.
     #[command(subcommand)]
     Events(Events),

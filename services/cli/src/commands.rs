@@ -1,6 +1,7 @@
 //! Which command does what; one file per group.
 
 mod account;
+mod alerts;
 mod app;
 mod audit;
 mod catalog;
@@ -131,6 +132,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Cluster(command) => clusters::run(&mut cx, command).await,
         Command::Pool(command) => pools::run(&mut cx, command).await,
         Command::Service(command) => services::run(&mut cx, command).await,
+        Command::Alert(command) => alerts::run(&mut cx, command).await,
         Command::Sign(command) => signs::run(&mut cx, command).await,
         Command::Node(command) => operate::node(&mut cx, command).await,
         Command::Events(command) => operate::events(&mut cx, command).await,

@@ -1,5 +1,6 @@
 //! The REST door.
 
+mod alerts;
 mod audit;
 mod events;
 mod logs;
@@ -12,5 +13,5 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::App;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().merge(logs::routes()).merge(audit::routes()).merge(events::routes()).merge(metrics::routes())
+    OpenApiRouter::new().merge(logs::routes()).merge(audit::routes()).merge(events::routes()).merge(metrics::routes()).merge(alerts::routes())
 }

@@ -1,5 +1,6 @@
 //! All SQL of monitoring.
 
+pub mod alerts;
 pub mod audit;
 pub mod history;
 pub mod logs;

@@ -1,6 +1,6 @@
 //! The events that services publish, as JSON Schemas, and the AsyncAPI document that lists them.
 
-use gantry_contract::{billing, branding, catalog, certificate, cicd, cluster, factor, identity, policy, registry, scheduler, upstream};
+use gantry_contract::{billing, branding, catalog, certificate, cicd, cluster, factor, identity, monitoring, policy, registry, scheduler, upstream};
 use serde_json::{Value, json};
 
 use crate::compare::compare;
@@ -33,6 +33,7 @@ fn services() -> Vec<(&'static str, Vec<Value>)> {
                 schema::<upstream::LinkEvent>(),
             ],
         ),
+        ("monitoring", vec![schema::<monitoring::AlertRuleEvent>()]),
         ("registry", vec![schema::<registry::RepositoryEvent>(), schema::<registry::settings::SettingsEvent>()]),
         (
             "scheduler",

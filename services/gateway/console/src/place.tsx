@@ -75,6 +75,7 @@ export const to = {
   volumes: (org: string, project: string, space: string) => `${to.space(org, project, space)}/volumes`,
   configs: (org: string, project: string, space: string) => `${to.space(org, project, space)}/configs`,
   signs: (org: string, project: string, space: string) => `${to.space(org, project, space)}/signs`,
+  alerts: (org: string, project: string, space: string) => `${to.space(org, project, space)}/alerts`,
   rules: (org: string, project: string, space: string) => `${to.space(org, project, space)}/rules`,
   access: (org: string) => `/orgs/${segment(org)}/access`,
   protection: (org: string) => `/orgs/${segment(org)}/security`,

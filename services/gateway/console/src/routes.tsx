@@ -22,6 +22,7 @@ const Kept = lazy(() => import('./pages/space/Kept'));
 const Volumes = lazy(() => import('./pages/space/Volumes'));
 const Rules = lazy(() => import('./pages/space/Rules'));
 const Signs = lazy(() => import('./pages/space/Signs'));
+const Alerts = lazy(() => import('./pages/space/Alerts'));
 const Network = lazy(() => import('./pages/space/Network'));
 const Images = lazy(() => import('./pages/images/Images'));
 const Repositories = lazy(() => import('./pages/Repositories'));
@@ -104,6 +105,7 @@ export function Console() {
                 <Route path="configs" element={<Kept />} />
                 <Route path="rules" element={<Rules />} />
                 <Route path="signs" element={<Signs />} />
+                <Route path="alerts" element={<Alerts />} />
               </Route>
             </Route>
           </Route>

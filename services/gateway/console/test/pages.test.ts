@@ -59,7 +59,7 @@ describe('pools of public addresses', () => {
   });
 
   it('are an entry of the menu', () => {
-    expect(['/address-pools', '/nodes/n1', '/orgs/acme/projects/shop/spaces/test/signs'].map(selected)).toEqual(['addresses', 'nodes', 'signs']);
+    expect(['/address-pools', '/nodes/n1', '/orgs/acme/projects/shop/spaces/test/signs', '/orgs/acme/projects/shop/spaces/test/alerts'].map(selected)).toEqual(['addresses', 'nodes', 'signs', 'alerts']);
   });
 });
 

@@ -147,7 +147,7 @@ fn orgs(rest: &[&str]) -> Option<Upstream> {
 fn spaces(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
         [] | [_] => Upstream::Identity,
-        [_, "apps", _, "logs" | "metrics", ..] => Upstream::Monitoring,
+        [_, "apps", _, "logs" | "metrics", ..] | [_, "alert-rules" | "alerts", ..] => Upstream::Monitoring,
         [_, "apps" | "clusters" | "configs" | "documents" | "placement" | "services" | "signs" | "volumes", ..] => Upstream::Scheduler,
         [_, "instances", ..] => Upstream::Catalog,
         _ => return None,
@@ -241,6 +241,7 @@ mod tests {
                 ],
             ),
             ("monitoring", vec!["/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/logs", "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/metrics"]),
+            ("monitoring", vec!["/api/v1/orgs/acme/projects/shop/spaces/test/alerts", "/api/v1/orgs/acme/projects/shop/spaces/test/alert-rules/hot"]),
             ("monitoring", vec!["/api/v1/metrics/query", "/api/v1/audit", "/api/v1/events", "/api/v1/nodes/n1/metrics"]),
             (
                 "cicd",

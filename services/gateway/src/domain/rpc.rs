@@ -27,6 +27,7 @@ const OPEN: &[(&str, Upstream)] = &[
     ("gantry.identity.v1.Teams", Upstream::Identity),
     ("gantry.identity.v1.Upstreams", Upstream::Identity),
     ("gantry.identity.v1.Users", Upstream::Identity),
+    ("gantry.monitoring.v1.Alerts", Upstream::Monitoring),
     ("gantry.monitoring.v1.Audit", Upstream::Monitoring),
     ("gantry.monitoring.v1.Events", Upstream::Monitoring),
     ("gantry.monitoring.v1.Logs", Upstream::Monitoring),

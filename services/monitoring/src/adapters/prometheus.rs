@@ -32,6 +32,14 @@ struct Matrix {
     values: Vec<(f64, String)>,
 }
 
+/// One series at one instant.
+#[derive(Deserialize)]
+struct Sample {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
+    value: (f64, String),
+}
+
 impl Prometheus {
     /// # Errors
     /// When no HTTP client can be made.
@@ -53,6 +61,17 @@ impl Prometheus {
             points: m.values.into_iter().filter_map(|(at, value)| Some((at, value.parse::<f64>().ok().filter(|v| v.is_finite())?))).collect(),
         };
         Ok(matrix.into_iter().map(series).collect())
+    }
+
+    /// One prepared query now: labels and value of each series. What is no finite number is left out.
+    ///
+    /// # Errors
+    /// Unavailable, or the query refused.
+    pub async fn instant(&self, query: &str) -> Result<Vec<(BTreeMap<String, String>, f64)>> {
+        let data = self.ask("query", &[("query", query)]).await?;
+        let samples: Vec<Sample> = serde_json::from_value(data.get("result").cloned().unwrap_or_default()).map_err(Problem::internal)?;
+        let finite = |s: Sample| Some((s.metric, s.value.1.parse::<f64>().ok().filter(|v| v.is_finite())?));
+        Ok(samples.into_iter().filter_map(finite).collect())
     }
 
     /// Passes a question on; the answer is Prometheus's own `data`.

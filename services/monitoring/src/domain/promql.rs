@@ -1,7 +1,11 @@
 //! The prepared queries. People who are not platform administrators get these and nothing else: a free query could name
 //! another tenant's series, and rewriting PromQL safely needs a PromQL parser.
 //!
+//! The same goes for alert rules: they watch a figure, not an expression.
+//!
 //! Metric names are those the node agent exports (`services/agent`).
+
+use gantry_contract::monitoring::Figure;
 
 /// One series of a chart: its name, unit and query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +60,29 @@ pub fn of_app(org: &str, project: &str, space: &str, app: &str, window: u64) -> 
     ]
 }
 
+/// What alerts look back over, in seconds: at least four scrapes of 15 s.
+const ALERT_WINDOW: u64 = 60;
+
+/// What an alert rule watches of an application, a sample per instance; none for what Prometheus does not know. `place` is organisation,
+/// project and space, which are always part of the question.
+pub fn of_figure(place: [&str; 3], app: &str, workload: Option<&str>, figure: Figure) -> Option<String> {
+    let [org, project, space] = place;
+    let labels = [("org", Some(org)), ("project", Some(project)), ("space", Some(space)), ("app", Some(app)), ("workload", workload)];
+    let at = labels.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", quoted(value?)))).collect::<Vec<_>>().join(",");
+    let rate = |metric: &str| format!("sum by (workload, instance) (rate({metric}{{{at}}}[{ALERT_WINDOW}s]))");
+    // The newest of a minute: a scrape that fails once neither ends an alert nor begins it anew.
+    let sum = |metric: &str| format!("sum by (workload, instance) (last_over_time({metric}{{{at}}}[{ALERT_WINDOW}s]))");
+    match figure {
+        Figure::Cpu => Some(rate("gantry_container_cpu_seconds_total")),
+        Figure::Memory => Some(sum("gantry_container_memory_bytes")),
+        Figure::Storage => Some(sum("gantry_container_disk_bytes")),
+        Figure::Network => {
+            Some(format!("{} + {}", rate("gantry_container_network_receive_bytes_total"), rate("gantry_container_network_transmit_bytes_total")))
+        }
+        Figure::Restarts => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +102,19 @@ mod tests {
         for prepared in of_app("acme", "shop", "test", "web", 60) {
             assert!(prepared.query.contains("{org=\"acme\",project=\"shop\",space=\"test\",app=\"web\"}"), "{}", prepared.query);
         }
+    }
+
+    #[test]
+    fn what_alert_rules_watch_names_its_place_in_every_part() {
+        let place = ["acme", "shop", "test"];
+        for figure in [Figure::Cpu, Figure::Memory, Figure::Storage, Figure::Network] {
+            let query = of_figure(place, "web", Some("api"), figure).unwrap();
+            let own = "{org=\"acme\",project=\"shop\",space=\"test\",app=\"web\",workload=\"api\"}";
+            assert_eq!(query.matches('{').count(), query.matches(own).count(), "{query}");
+            let whole = of_figure(place, "web", None, figure).unwrap();
+            assert!(whole.contains("app=\"web\"}") && !whole.contains("workload="), "{whole}");
+        }
+        assert_eq!(of_figure(place, "web", None, Figure::Restarts), None, "those are counted by the scheduler's events");
     }
 
     proptest! {

@@ -11,13 +11,14 @@ use crate::store::audit::{self, NewRecord};
 use crate::store::{history, places};
 
 /// The services that have an event log, and the name of the checkpoint for each.
-pub const ORIGINS: [(&str, &str); 6] = [
+pub const ORIGINS: [(&str, &str); 7] = [
     ("identity", "audit-identity"),
     ("registry", "audit-registry"),
     ("scheduler", "audit-scheduler"),
     ("cicd", "audit-cicd"),
     ("catalog", "audit-catalog"),
     ("billing", "audit-billing"),
+    ("monitoring", "audit-monitoring"),
 ];
 
 /// One per origin. Has no tables of its own: the trail is kept even if a stream is lost, so it is never rebuilt.

@@ -29,7 +29,16 @@ fn table() -> Vec<Line> {
     let app = json!({ "org": "acme", "project": "shop", "space": "test", "app": "web" });
     let text = json!({ "org": "acme", "project": "shop", "space": "test", "app": "web", "format": "text" });
     let span = json!({ "query": "up", "start": "0", "end": "1", "step": "1s" });
+    let place = json!({ "org": "acme", "project": "shop", "space": "test" });
+    let rule = json!({ "org": "acme", "project": "shop", "space": "test", "name": "hot" });
+    let set =
+        json!({ "org": "acme", "project": "shop", "space": "test", "name": "hot", "app": "web", "figure": "cpu", "threshold": 0.8, "severity": "critical" });
     vec![
+        ("Alerts.PutAlertRule", set, Refused),
+        ("Alerts.GetAlertRule", rule.clone(), Refused),
+        ("Alerts.ListAlertRules", place.clone(), Refused),
+        ("Alerts.ListAlerts", place, Refused),
+        ("Alerts.DeleteAlertRule", rule, Refused),
         // Whoever administers an organisation sees its own part.
         ("Audit.SearchAudit", json!({}), Own),
         ("Audit.ExportAudit", json!({ "format": "csv" }), Own),

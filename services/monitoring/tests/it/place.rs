@@ -34,7 +34,7 @@ pub struct Place {
 impl Place {
     pub async fn open(change: impl FnOnce(&mut Platform)) -> Self {
         let world = World::with(change).await;
-        let host = world.start::<Monitoring>(Config::default()).await;
+        let host = world.start::<Monitoring>(Config { alert_seconds: 1, ..Config::default() }).await;
         let org = world.identity.org("acme").await;
         let project = world.identity.project(&org, "shop", false).await;
         let space = world.identity.space(&project, "test").await;
@@ -79,6 +79,19 @@ impl Place {
 
     pub async fn get(&self, path: &str, token: &str) -> (u16, Value) {
         self.world.call(&self.host, Method::GET, path, Some(token), None).await
+    }
+
+    /// `body` to a path of the space.
+    pub async fn put_at(&self, what: &str, token: &str, body: &Value) -> (u16, Value) {
+        self.world.call(&self.host, Method::PUT, &self.of_space(what), Some(token), Some(body)).await
+    }
+
+    pub async fn delete_at(&self, what: &str, token: &str) -> (u16, Value) {
+        self.world.call(&self.host, Method::DELETE, &self.of_space(what), Some(token), None).await
+    }
+
+    pub fn of_space(&self, what: &str) -> String {
+        format!("/api/v1/orgs/acme/projects/shop/spaces/test/{what}")
     }
 
     pub async fn open_stream(&self, path: &str, token: &str, last: Option<&str>) -> reqwest::Response {

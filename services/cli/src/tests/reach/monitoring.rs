@@ -23,6 +23,13 @@ const COMMANDS: &[&str] = &[
     "app metrics web --from 2h --to 1h --step 1m",
     "node metrics n1 --from 2h --to 1h --step 1m",
     "events tail -n 1",
+    "alert list",
+    "alert list --history --limit 10",
+    "alert rule list",
+    "alert rule show hot",
+    "alert rule set hot --app web --workload web --figure memory --above 512MiB --for 300 --severity critical",
+    "alert rule set idle --app web --figure cpu --below 0.01",
+    "alert rule delete hot --yes",
 ];
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 import { account } from './areas/account';
 import { addressesWords } from './areas/addresses';
+import { alertsWords } from './areas/alerts';
 import { appsWords } from './areas/apps';
 import { buildsWords } from './areas/builds';
 import { clusterWords } from './areas/clusters';
@@ -25,6 +26,7 @@ import { upstreamsWords } from './areas/upstreams';
 export const enUS = {
   ...account.en,
   ...addressesWords.en,
+  ...alertsWords.en,
   ...appsWords.en,
   ...buildsWords.en,
   ...clusterWords.en,

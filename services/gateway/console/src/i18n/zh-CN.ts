@@ -2,6 +2,7 @@
 
 import { account } from './areas/account';
 import { addressesWords } from './areas/addresses';
+import { alertsWords } from './areas/alerts';
 import { appsWords } from './areas/apps';
 import { buildsWords } from './areas/builds';
 import { clusterWords } from './areas/clusters';
@@ -26,6 +27,7 @@ import type { enUS } from './en-US';
 export const zhCN: typeof enUS = {
   ...account.zh,
   ...addressesWords.zh,
+  ...alertsWords.zh,
   ...appsWords.zh,
   ...buildsWords.zh,
   ...clusterWords.zh,

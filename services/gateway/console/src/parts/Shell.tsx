@@ -1,7 +1,7 @@
 // The frame of every page: place, menu, language, look, who is signed in.
 
 import {
-  AlertOutlined, ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, CloudServerOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, EnvironmentOutlined, GatewayOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
+  AlertOutlined, ApiOutlined, AppstoreOutlined, AuditOutlined, BellOutlined, BranchesOutlined, CloudServerOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, EnvironmentOutlined, GatewayOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
 } from '@ant-design/icons';
 import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
 import { Suspense, useState } from 'react';
@@ -39,6 +39,7 @@ export function Shell() {
     group('run', [
       link('apps', <AppstoreOutlined />, inSpace(to.apps)),
       link('network', <GatewayOutlined />, inSpace(to.network)),
+      link('alerts', <BellOutlined />, inSpace(to.alerts)),
       link('signs', <AlertOutlined />, inSpace(to.signs)),
       link('services', <DatabaseOutlined />, inSpace(to.instances)),
       link('catalog', <ShopOutlined />, '/catalog'),

@@ -12,6 +12,6 @@ export function selected(pathname: string): string {
   if (in1 === 'billing') return 'billing';
   if (in2 === 'registry') return 'images';
   if (in2 === 'images' || in2 === 'repositories' || in2 === 'runs') return in2;
-  if (in2 === 'spaces') return in3 === 'instances' ? 'services' : in3 === 'services' ? 'network' : in3 === 'signs' ? 'signs' : 'apps';
+  if (in2 === 'spaces') return in3 === 'instances' ? 'services' : in3 === 'services' ? 'network' : in3 === 'signs' || in3 === 'alerts' ? in3 : 'apps';
   return 'orgs';
 }

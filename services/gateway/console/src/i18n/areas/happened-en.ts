@@ -1,6 +1,7 @@
 // What happened, in words, by the kinds of events and records; in English.
 
 export const happenedEn = {
+  'alert-rule': { deleted: 'Alert rule deleted', set: 'Alert rule set' },
   app: {
     admitted: 'Admitted from the queue', autoscaled: 'Scaled by what is measured', created: 'Application created', deleted: 'Application deleted',
     queued: 'Waits for room in the quota', 'release-advanced': 'Release went a step on', 'release-failed': 'Release failed',

@@ -3,6 +3,7 @@
 import type { happenedEn } from './happened-en';
 
 export const happenedZh: typeof happenedEn = {
+  'alert-rule': { deleted: '告警规则已删除', set: '告警规则已设置' },
   app: {
     admitted: '已从队列放行', autoscaled: '已自动伸缩', created: '应用已创建', deleted: '应用已删除', queued: '等待配额', 'release-advanced': '发布进入下一步',
     'release-failed': '发布失败', 'release-finished': '发布完成', 'release-paused': '发布已暂停', 'release-promoted': '发布已推进', 'release-resumed': '发布已继续',

@@ -1,0 +1,208 @@
+//! Alert rules as they are evaluated, where each stands, and what it went through. The rules are a read model of the log; states and
+//! changes are facts of their own, which no log has.
+
+use gantry_contract::monitoring::{AlertRule, Comparison, Figure, Severity};
+use gantry_kernel::{AppId, Name, OffsetDateTime, SpaceId, Uuid};
+use serde::Serialize;
+use sqlx::PgPool;
+
+use crate::domain::alert::{Measured, State};
+
+/// A rule and where it stands.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct AlertRuleView {
+    pub name: String,
+    pub app: Name,
+    pub workload: Option<Name>,
+    pub figure: Figure,
+    pub comparison: Comparison,
+    pub threshold: f64,
+    pub for_seconds: u32,
+    pub severity: Severity,
+    /// `inactive`, `pending` (not for long enough yet), `firing` or `resolved`.
+    pub state: String,
+    /// Since when; not there before the first round.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
+    /// What was measured last, of the instance that is nearest to an alarm.
+    pub value: Option<f64>,
+    /// That instance; empty for the application as a whole.
+    pub instance: String,
+    /// For `If-Match`.
+    pub version: i64,
+    pub changed_by: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub changed_at: OffsetDateTime,
+}
+
+/// An alert as it is now, or a change of its state.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Alert {
+    /// The change's number; not there for what is now.
+    pub number: Option<i64>,
+    pub rule: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// `pending`, `firing`, `resolved`, or `inactive` for what ended before it fired.
+    pub state: String,
+    /// Since when, or when it became so.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    pub value: Option<f64>,
+    /// The instance nearest to an alarm; empty for the application as a whole.
+    pub instance: String,
+}
+
+/// A rule that is evaluated.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    pub space: SpaceId,
+    pub name: String,
+    pub rule: AlertRule,
+    pub state: State,
+    pub since: OffsetDateTime,
+}
+
+fn read(rule: &str) -> Result<AlertRule, sqlx::Error> {
+    serde_json::from_str(rule).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// The rules of a space by name, or the one called `name`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn rules(pool: &PgPool, space: SpaceId, name: Option<&str>) -> Result<Vec<AlertRuleView>, sqlx::Error> {
+    type Row = (String, String, i64, String, OffsetDateTime, Option<String>, Option<OffsetDateTime>, Option<f64>, Option<String>);
+    let sql = "select r.name, r.rule::text, r.version, r.changed_by, r.changed_at, s.state, s.since, s.value, s.instance
+               from alert_rules r left join alert_states s on s.space = r.space and s.rule = r.name
+               where r.space = $1 and ($2::text is null or r.name = $2) order by r.name";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(space.0).bind(name).fetch_all(pool).await?;
+    let view = |(name, rule, version, changed_by, changed_at, state, since, value, instance): Row| {
+        let AlertRule { app, workload, figure, comparison, threshold, for_seconds, severity } = read(&rule)?;
+        Ok::<_, sqlx::Error>(AlertRuleView {
+            name,
+            app,
+            workload,
+            figure,
+            comparison,
+            threshold,
+            for_seconds,
+            severity,
+            state: state.unwrap_or_else(|| State::Inactive.as_str().to_owned()),
+            since,
+            value,
+            instance: instance.unwrap_or_default(),
+            version,
+            changed_by,
+            changed_at,
+        })
+    };
+    rows.into_iter().map(view).collect()
+}
+
+/// How many rules the space has that are not called `name`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn others(pool: &PgPool, space: SpaceId, name: &str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from alert_rules where space = $1 and name <> $2").bind(space.0).bind(name).fetch_one(pool).await
+}
+
+/// What is pending or firing in a space, by rule.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn now(pool: &PgPool, space: SpaceId) -> Result<Vec<Alert>, sqlx::Error> {
+    type Row = (String, String, String, OffsetDateTime, Option<f64>, String);
+    let sql = "select s.rule, s.severity, s.state, s.since, s.value, s.instance
+               from alert_states s join alert_rules r on r.space = s.space and r.name = s.rule
+               where s.space = $1 and s.state in ('pending', 'firing') order by s.rule";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(space.0).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|(rule, severity, state, at, value, instance)| Alert { number: None, rule, severity, state, at, value, instance }).collect())
+}
+
+/// Changes of state in a space before number `before`, the newest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn history(pool: &PgPool, space: SpaceId, before: Option<i64>, limit: i64) -> Result<Vec<Alert>, sqlx::Error> {
+    type Row = (i64, String, String, String, OffsetDateTime, Option<f64>, String);
+    let sql = "select id, rule, severity, state, at, value, instance from alert_changes
+               where space = $1 and ($2::bigint is null or id < $2) order by id desc limit $3";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(space.0).bind(before).bind(limit).fetch_all(pool).await?;
+    let change = |(number, rule, severity, state, at, value, instance)| Alert { number: Some(number), rule, severity, state, at, value, instance };
+    Ok(rows.into_iter().map(change).collect())
+}
+
+/// All rules of all spaces with where they stand; what has no state yet is inactive since `now`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn all(pool: &PgPool, now: OffsetDateTime) -> Result<Vec<Evaluated>, sqlx::Error> {
+    type Row = (Uuid, String, String, Option<String>, Option<OffsetDateTime>);
+    let sql = "select r.space, r.name, r.rule::text, s.state, s.since
+               from alert_rules r left join alert_states s on s.space = r.space and s.rule = r.name order by r.space, r.name";
+    let rows: Vec<Row> = sqlx::query_as(sql).fetch_all(pool).await?;
+    let one = |(space, name, rule, state, since): Row| {
+        let state = state.as_deref().map_or(State::Inactive, State::of);
+        Ok::<_, sqlx::Error>(Evaluated { space: SpaceId(space), name, rule: read(&rule)?, state, since: since.unwrap_or(now) })
+    };
+    rows.into_iter().map(one).collect()
+}
+
+/// Writes where a rule stands after a round, and the change if there is one.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn stand(pool: &PgPool, of: &Evaluated, state: State, measured: Option<&Measured>, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let (value, instance) = (measured.map(|m| m.value), measured.map_or("", |m| m.instance.as_str()));
+    let (changed, severity) = (state != of.state, of.rule.severity.as_str());
+    let mut tx = pool.begin().await?;
+    let sql = "insert into alert_states (space, rule, state, since, value, instance, severity) values ($1, $2, $3, $4, $5, $6, $7)
+               on conflict (space, rule) do update set state = excluded.state, since = excluded.since, value = excluded.value,
+                   instance = excluded.instance, severity = excluded.severity";
+    let since = if changed { now } else { of.since };
+    let put = sqlx::query(sql).bind(of.space.0).bind(&of.name).bind(state.as_str()).bind(since).bind(value).bind(instance).bind(severity);
+    put.execute(&mut *tx).await?;
+    if changed {
+        let sql = "insert into alert_changes (space, rule, at, state, value, instance, severity) values ($1, $2, $3, $4, $5, $6, $7)";
+        let add = sqlx::query(sql).bind(of.space.0).bind(&of.name).bind(now).bind(state.as_str()).bind(value).bind(instance).bind(severity);
+        add.execute(&mut *tx).await?;
+    }
+    tx.commit().await
+}
+
+/// Ends what rules that are gone have left standing, and forgets changes from before `before`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(pool: &PgPool, now: OffsetDateTime, before: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let sql = "with gone as (
+                   delete from alert_states s where not exists (select 1 from alert_rules r where r.space = s.space and r.name = s.rule)
+                   returning s.space, s.rule, s.state, s.severity
+               )
+               insert into alert_changes (space, rule, at, state, value, instance, severity)
+               select space, rule, $1::timestamptz, 'resolved', null::double precision, '', severity from gone where state = 'firing'";
+    sqlx::query(sql).bind(now).execute(pool).await?;
+    sqlx::query("delete from alert_changes where at < $1").bind(before).execute(pool).await?;
+    Ok(())
+}
+
+/// Rules whose space is deleted: organisation, space and name.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn of_gone_spaces(pool: &PgPool) -> Result<Vec<(Uuid, Uuid, String)>, sqlx::Error> {
+    sqlx::query_as("select r.org, r.space, r.name from alert_rules r join auth_places p on p.id = r.space where p.gone order by r.space, r.name")
+        .fetch_all(pool)
+        .await
+}
+
+/// How often containers of the application have begun anew since then, by the audit trail.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn restarts(pool: &PgPool, app: AppId, since: OffsetDateTime) -> Result<i64, sqlx::Error> {
+    let sql = "select count(*) from audit where kind = 'instance.restarted' and at > $2 and content->>'app' = $1";
+    sqlx::query_scalar(sql).bind(app.to_string()).bind(since).fetch_one(pool).await
+}
