@@ -257,7 +257,7 @@ impl Nics {
         let namespace = pid.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default();
         let mut stays = false;
         for (at, nic) in kept.nics.iter().enumerate() {
-            match self.call("DEL", pod, &namespace, nic, at).await {
+            match self.take_away(pod, &namespace, nic, at).await {
                 Ok(()) => {}
                 Err(Refusal::NoPlugin(error)) => tracing::warn!(pod, %error, "an interface could not be taken away"),
                 Err(Refusal::Failed(error)) => {
@@ -279,17 +279,35 @@ impl Nics {
         true
     }
 
+    /// Where the interface that it stood on is not on the node any more, or never was, it is gone with that one. The plug-in does not get so far
+    /// as to say so; its address is given back by the plug-in that gave it.
+    async fn take_away(&self, pod: &str, namespace: &str, nic: &wire::Nic, at: usize) -> Result<(), Refusal> {
+        let taken = self.call("DEL", pod, namespace, nic, at).await;
+        let configured = configuration(nic, &self.state.join("leases"));
+        match configured["master"].as_str() {
+            Some(parent) if matches!(taken, Err(Refusal::Failed(_))) && !is_there(parent).await => match configured["ipam"]["type"].as_str() {
+                Some(giver) => self.ask(giver, "DEL", pod, namespace, nic, at).await,
+                None => Ok(()),
+            },
+            _ => taken,
+        }
+    }
+
     fn file(&self, pod: &str) -> PathBuf {
         self.state.join(pod)
     }
 
-    /// As the specification of CNI 0.4.0 has it: parameters in the environment, the configuration on standard input.
     async fn call(&self, verb: &str, pod: &str, namespace: &str, nic: &wire::Nic, at: usize) -> Result<(), Refusal> {
+        self.ask(plugin(nic), verb, pod, namespace, nic, at).await
+    }
+
+    /// As the specification of CNI 0.4.0 has it: parameters in the environment, the configuration on standard input.
+    async fn ask(&self, plugin: &str, verb: &str, pod: &str, namespace: &str, nic: &wire::Nic, at: usize) -> Result<(), Refusal> {
         let said = |said: String| Refusal::Failed(failed(nic, at, said));
-        let Some(folder) = self.plugins.iter().find(|f| f.join(plugin(nic)).is_file()) else {
+        let Some(folder) = self.plugins.iter().find(|f| f.join(plugin).is_file()) else {
             return Err(Refusal::NoPlugin(failed(nic, at, format!("the plug-in is not on this node ({})", PLUGINS.join(", ")))));
         };
-        let mut command = Command::new(folder.join(plugin(nic)));
+        let mut command = Command::new(folder.join(plugin));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("CNI_COMMAND", verb).env("CNI_CONTAINERID", pod);
         command.env("CNI_NETNS", namespace).env("CNI_IFNAME", name(nic, at)).env("CNI_PATH", folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -352,6 +370,25 @@ mod tests {
         assert!(nics.left(&BTreeSet::new()).await.is_empty() && nics.remove("pod", None).await);
         let asked = std::fs::read_to_string(folder.path().join("asked")).unwrap();
         assert_eq!(asked.lines().filter(|line| line.starts_with("DEL ")).count(), 2, "{asked}");
+    }
+
+    #[tokio::test]
+    async fn an_interface_on_one_that_the_node_does_not_have_is_gone_with_it_and_gives_its_address_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let nics = nics(folder.path());
+        // The plug-in of the interface always refuses; the one that gave the address says that it was asked.
+        let program = |name: &str, text: &str| {
+            std::fs::write(folder.path().join("text"), text).unwrap();
+            let to = folder.path().join("plugins").join(name);
+            assert!(std::process::Command::new("install").args(["-m", "755"]).arg(folder.path().join("text")).arg(to).status().unwrap().success());
+        };
+        program("test", "#!/bin/sh\ncat > /dev/null\nexit 1\n");
+        program("host-local", &format!("#!/bin/sh\ncat > /dev/null\necho \"$CNI_COMMAND\" >> '{}/given'\n", folder.path().display()));
+        let nic = wire::Nic { driver: "test".into(), parent: "nowhere0".into(), subnet: "10.98.7.0/24".into(), ..Default::default() };
+        let kept = wire::WantedInstance { nics: vec![nic], ..Default::default() };
+        std::fs::write(folder.path().join("nics/pod"), kept.encode_to_vec()).unwrap();
+        assert!(nics.remove("pod", None).await);
+        assert_eq!(std::fs::read_to_string(folder.path().join("given")).unwrap(), "DEL\n");
     }
 
     #[tokio::test]
