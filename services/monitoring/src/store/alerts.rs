@@ -108,6 +108,24 @@ pub async fn others(pool: &PgPool, space: SpaceId, name: &str) -> Result<i64, sq
     sqlx::query_scalar("select count(*) from alert_rules where space = $1 and name <> $2").bind(space.0).bind(name).fetch_one(pool).await
 }
 
+/// The place of a space's rules (1 to `most`) that `stream` holds, or the first that is free; none: others hold all.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn place(pool: &PgPool, scope: &str, stream: &str, most: i64) -> Result<Option<String>, sqlx::Error> {
+    let sql = "select p.n::text from generate_series(1::bigint, $3) p(n) left join claims c on c.scope = $1 and c.name = p.n::text
+               where c.stream is null or c.stream = $2 order by c.stream is null, p.n limit 1";
+    sqlx::query_scalar(sql).bind(scope).bind(stream).bind(most).fetch_optional(pool).await
+}
+
+/// All that `stream` holds of them.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn held_places(pool: &PgPool, scope: &str, stream: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("select name from claims where scope = $1 and stream = $2").bind(scope).bind(stream).fetch_all(pool).await
+}
+
 /// What is pending or firing in a space, by rule.
 ///
 /// # Errors

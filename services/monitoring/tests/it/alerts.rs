@@ -95,6 +95,21 @@ async fn restarts_are_an_alert_that_ends_with_its_rule_and_rules_end_with_their_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_rules_that_are_made_at_once_in_a_space_with_99_one_is_refused() {
+    let place = Place::open(|_| {}).await;
+    let others = "insert into claims (scope, name, stream) select $1, n::text, 'alert-rule-other.' || n from generate_series(1, 99) n";
+    sqlx::query(others).bind(format!("alert-rule/{}", place.space.id)).execute(&place.host.db().pool).await.expect("as 99 rules have it");
+    let rule = json!({ "app": "web", "figure": "cpu", "threshold": 1 });
+    let (one, two) = tokio::join!(place.put_at("alert-rules/one", &place.admin, &rule), place.put_at("alert-rules/two", &place.admin, &rule));
+    let (made, refused) = if one.0 == 200 { (("one", one), ("two", two)) } else { (("two", two), ("one", one)) };
+    assert_eq!((made.1.0, refused.1.0, &refused.1.1["code"]), (200, 422, &json!("monitoring.too_many_alert_rules")), "{made:?} {refused:?}");
+    let again = json!({ "app": "web", "figure": "cpu", "threshold": 2 });
+    assert_eq!(place.put_at(&format!("alert-rules/{}", made.0), &place.admin, &again).await.0, 200, "what is there is changed");
+    assert_eq!(place.delete_at(&format!("alert-rules/{}", made.0), &place.admin).await.0, 204);
+    assert_eq!(place.put_at(&format!("alert-rules/{}", refused.0), &place.admin, &rule).await.0, 200, "its place is free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_are_set_by_editors_at_the_version_they_have_seen_and_each_change_is_audited() {
     let place = Place::open(|_| {}).await;
     let rule = json!({ "app": "web", "figure": "cpu", "threshold": 0.8, "for_seconds": 300 });
