@@ -77,7 +77,7 @@ describe('the console by rights', { skip: reason === '' ? false : reason, timeou
   it('shows an administrator of an organisation every page without a refusal, in Chinese', async () => {
     const project = `/orgs/${org}/projects/shop`;
     const pages = ['/', '/orgs', `/orgs/${org}`, `/orgs/${org}/access`, `/orgs/${org}/security`, `/orgs/${org}/billing`, project, `${project}/images`, `${project}/registry`, `${project}/repositories`, `${project}/runs`];
-    const below = ['apps', 'apps/shop', 'deploy', 'topology', 'volumes', 'configs', 'rules', 'services', 'signs', 'instances'].map((one) => `${place.space}/${one}`);
+    const below = ['apps', 'apps/shop', 'deploy', 'topology', 'volumes', 'configs', 'rules', 'services', 'signs', 'alerts', 'instances'].map((one) => `${place.space}/${one}`);
     for (const path of [...pages, ...below, '/catalog', '/clusters', '/clusters/import', '/address-pools', '/me', '/people', '/clients', '/upstreams', '/audit', '/health']) await walk(people.admin, path);
   });
 
@@ -97,7 +97,7 @@ describe('the console by rights', { skip: reason === '' ? false : reason, timeou
 
   it('shows a reader what runs, without a refusal', async () => {
     const project = `/orgs/${org}/projects/shop`;
-    for (const path of ['/', `/orgs/${org}`, project, `${project}/images`, `${project}/repositories`, `${project}/runs`, ...['apps', 'apps/shop', 'volumes', 'rules', 'services', 'signs', 'instances'].map((one) => `${place.space}/${one}`)]) await walk(people.viewer, path);
+    for (const path of ['/', `/orgs/${org}`, project, `${project}/images`, `${project}/repositories`, `${project}/runs`, ...['apps', 'apps/shop', 'volumes', 'rules', 'services', 'signs', 'alerts', 'instances'].map((one) => `${place.space}/${one}`)]) await walk(people.viewer, path);
   });
 
   it('offers a reader nothing that would be refused', async () => {

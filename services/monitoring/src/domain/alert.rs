@@ -63,6 +63,12 @@ pub fn holds(rule: &AlertRule, measured: Option<&Measured>) -> bool {
     })
 }
 
+/// Since when a state counts: what waits does so anew once its rule was changed, and a clock that was set back is not waited for.
+pub fn counts_from(state: State, since: OffsetDateTime, changed: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
+    let since = if state == State::Pending { since.max(changed) } else { since };
+    since.min(now)
+}
+
 /// The next state, from `state` that has been since `since`.
 pub fn step(state: State, since: OffsetDateTime, holds: bool, hold: Duration, now: OffsetDateTime) -> State {
     match (state, holds) {
@@ -108,6 +114,15 @@ mod tests {
         assert_eq!(after(0, State::Inactive, true, 0), State::Firing);
         assert_eq!(after(0, State::Resolved, false, 0), State::Resolved);
         assert_eq!(after(0, State::Inactive, false, 0), State::Inactive);
+    }
+
+    #[test]
+    fn a_changed_rule_waits_anew_and_no_rule_waits_for_a_clock() {
+        let at = |seconds| THEN + Duration::seconds(seconds);
+        assert_eq!(counts_from(State::Pending, at(10), at(5), at(60)), at(10));
+        assert_eq!(counts_from(State::Pending, at(10), at(50), at(60)), at(50));
+        assert_eq!(counts_from(State::Firing, at(10), at(50), at(60)), at(10), "it goes on");
+        assert_eq!(counts_from(State::Pending, at(3_600), at(5), at(60)), at(60), "the clock was set back");
     }
 
     #[test]

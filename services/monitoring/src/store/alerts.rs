@@ -1,12 +1,14 @@
 //! Alert rules as they are evaluated, where each stands, and what it went through. The rules are a read model of the log; states and
 //! changes are facts of their own, which no log has.
 
+use std::collections::BTreeMap;
+
 use gantry_contract::monitoring::{AlertRule, Comparison, Figure, Severity};
-use gantry_kernel::{AppId, Name, OffsetDateTime, SpaceId, Uuid};
+use gantry_kernel::{Name, OffsetDateTime, SpaceId, Uuid};
 use serde::Serialize;
 use sqlx::PgPool;
 
-use crate::domain::alert::{Measured, State};
+use crate::domain::alert::{Measured, State, counts_from};
 
 /// A rule and where it stands.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -108,6 +110,24 @@ pub async fn others(pool: &PgPool, space: SpaceId, name: &str) -> Result<i64, sq
     sqlx::query_scalar("select count(*) from alert_rules where space = $1 and name <> $2").bind(space.0).bind(name).fetch_one(pool).await
 }
 
+/// The place of a space's rules (1 to `most`) that `stream` holds, or the first that is free; none: others hold all.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn place(pool: &PgPool, scope: &str, stream: &str, most: i64) -> Result<Option<String>, sqlx::Error> {
+    let sql = "select p.n::text from generate_series(1::bigint, $3) p(n) left join claims c on c.scope = $1 and c.name = p.n::text
+               where c.stream is null or c.stream = $2 order by c.stream is null, p.n limit 1";
+    sqlx::query_scalar(sql).bind(scope).bind(stream).bind(most).fetch_optional(pool).await
+}
+
+/// All that `stream` holds of them.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn held_places(pool: &PgPool, scope: &str, stream: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("select name from claims where scope = $1 and stream = $2").bind(scope).bind(stream).fetch_all(pool).await
+}
+
 /// What is pending or firing in a space, by rule.
 ///
 /// # Errors
@@ -134,20 +154,25 @@ pub async fn history(pool: &PgPool, space: SpaceId, before: Option<i64>, limit: 
     Ok(rows.into_iter().map(change).collect())
 }
 
+/// A rule and its space, when it was changed last, and where it stands.
+type Standing = (Uuid, String, String, OffsetDateTime, Option<String>, Option<OffsetDateTime>);
+
+/// None: a newer program has set it, and it is left to that one; the others go on.
+fn evaluated((space, name, rule, changed, state, since): Standing, now: OffsetDateTime) -> Option<Evaluated> {
+    let state = state.as_deref().map_or(State::Inactive, State::of);
+    let since = counts_from(state, since.unwrap_or(now), changed, now);
+    Some(Evaluated { space: SpaceId(space), name, rule: read(&rule).ok()?, state, since })
+}
+
 /// All rules of all spaces with where they stand; what has no state yet is inactive since `now`.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn all(pool: &PgPool, now: OffsetDateTime) -> Result<Vec<Evaluated>, sqlx::Error> {
-    type Row = (Uuid, String, String, Option<String>, Option<OffsetDateTime>);
-    let sql = "select r.space, r.name, r.rule::text, s.state, s.since
+    let sql = "select r.space, r.name, r.rule::text, r.changed_at, s.state, s.since
                from alert_rules r left join alert_states s on s.space = r.space and s.rule = r.name order by r.space, r.name";
-    let rows: Vec<Row> = sqlx::query_as(sql).fetch_all(pool).await?;
-    let one = |(space, name, rule, state, since): Row| {
-        let state = state.as_deref().map_or(State::Inactive, State::of);
-        Ok::<_, sqlx::Error>(Evaluated { space: SpaceId(space), name, rule: read(&rule)?, state, since: since.unwrap_or(now) })
-    };
-    rows.into_iter().map(one).collect()
+    let rows: Vec<Standing> = sqlx::query_as(sql).fetch_all(pool).await?;
+    Ok(rows.into_iter().filter_map(|row| evaluated(row, now)).collect())
 }
 
 /// Writes where a rule stands after a round, and the change if there is one.
@@ -157,18 +182,22 @@ pub async fn all(pool: &PgPool, now: OffsetDateTime) -> Result<Vec<Evaluated>, s
 pub async fn stand(pool: &PgPool, of: &Evaluated, state: State, measured: Option<&Measured>, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     let (value, instance) = (measured.map(|m| m.value), measured.map_or("", |m| m.instance.as_str()));
     let (changed, severity) = (state != of.state, of.rule.severity.as_str());
-    let mut tx = pool.begin().await?;
-    let sql = "insert into alert_states (space, rule, state, since, value, instance, severity) values ($1, $2, $3, $4, $5, $6, $7)
+    // What is as it was is not written anew: most rules are, in every round.
+    let sql = "insert into alert_states as s (space, rule, state, since, value, instance, severity) values ($1, $2, $3, $4, $5, $6, $7)
                on conflict (space, rule) do update set state = excluded.state, since = excluded.since, value = excluded.value,
-                   instance = excluded.instance, severity = excluded.severity";
+                   instance = excluded.instance, severity = excluded.severity
+               where (s.state, s.since, s.value, s.instance, s.severity)
+                   is distinct from (excluded.state, excluded.since, excluded.value, excluded.instance, excluded.severity)";
     let since = if changed { now } else { of.since };
     let put = sqlx::query(sql).bind(of.space.0).bind(&of.name).bind(state.as_str()).bind(since).bind(value).bind(instance).bind(severity);
-    put.execute(&mut *tx).await?;
-    if changed {
-        let sql = "insert into alert_changes (space, rule, at, state, value, instance, severity) values ($1, $2, $3, $4, $5, $6, $7)";
-        let add = sqlx::query(sql).bind(of.space.0).bind(&of.name).bind(now).bind(state.as_str()).bind(value).bind(instance).bind(severity);
-        add.execute(&mut *tx).await?;
+    if !changed {
+        return put.execute(pool).await.map(drop);
     }
+    let mut tx = pool.begin().await?;
+    put.execute(&mut *tx).await?;
+    let sql = "insert into alert_changes (space, rule, at, state, value, instance, severity) values ($1, $2, $3, $4, $5, $6, $7)";
+    let add = sqlx::query(sql).bind(of.space.0).bind(&of.name).bind(now).bind(state.as_str()).bind(value).bind(instance).bind(severity);
+    add.execute(&mut *tx).await?;
     tx.commit().await
 }
 
@@ -198,11 +227,25 @@ pub async fn of_gone_spaces(pool: &PgPool) -> Result<Vec<(Uuid, Uuid, String)>, 
         .await
 }
 
-/// How often containers of the application have begun anew since then, by the audit trail.
+/// How often containers have begun anew since then, by the id of the application, by the audit trail.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn restarts(pool: &PgPool, app: AppId, since: OffsetDateTime) -> Result<i64, sqlx::Error> {
-    let sql = "select count(*) from audit where kind = 'instance.restarted' and at > $2 and content->>'app' = $1";
-    sqlx::query_scalar(sql).bind(app.to_string()).bind(since).fetch_one(pool).await
+pub async fn restarts(pool: &PgPool, since: OffsetDateTime) -> Result<BTreeMap<String, i64>, sqlx::Error> {
+    let sql = "select content->>'app', count(*) from audit where kind = 'instance.restarted' and at > $1 group by 1";
+    let rows: Vec<(Option<String>, i64)> = sqlx::query_as(sql).bind(since).fetch_all(pool).await?;
+    Ok(rows.into_iter().filter_map(|(app, count)| Some((app?, count))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_this_program_cannot_read_is_left_out_alone() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let of = |rule: &str| evaluated((Uuid::nil(), "hot".into(), rule.into(), now, None, None), now);
+        assert!(of(r#"{ "app": "web", "figure": "cpu", "threshold": 1 }"#).is_some_and(|one| one.state == State::Inactive && one.since == now));
+        assert!(of(r#"{ "app": "web", "figure": "of-a-newer-program", "threshold": 1 }"#).is_none());
+    }
 }

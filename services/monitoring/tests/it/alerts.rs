@@ -7,7 +7,7 @@ use std::time::Duration;
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_kernel::{InstanceId, Uuid};
 use gantry_testkit::{Prometheus, clause};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::place::{LONG, Place};
@@ -92,6 +92,51 @@ async fn restarts_are_an_alert_that_ends_with_its_rule_and_rules_end_with_their_
         place.get("/api/v1/audit?kind=alert-rule.deleted&actor=system", &place.root).await.1["items"].as_array().is_some_and(|all| !all.is_empty())
     };
     place.world.until("the rule is gone with its space", PATIENCE, deleted).await;
+}
+
+/// A Prometheus that has no answer about the application `heavy`, and measures 1 of every other.
+async fn half_a_prometheus() -> String {
+    let answer = |asked: String| async move {
+        if asked.contains("heavy") {
+            return (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "error", "error": "the query took too long" }).to_string());
+        }
+        let result = json!([{ "metric": { "instance": "i-1" }, "value": [1, "1"] }]);
+        (StatusCode::OK, json!({ "status": "success", "data": { "resultType": "vector", "result": result } }).to_string())
+    };
+    let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = axum::Router::new().route("/api/v1/query", axum::routing::post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_without_an_answer_keep_no_other_from_being_measured() {
+    let url = half_a_prometheus().await;
+    let place = Place::open(|platform| platform.prometheus_url = url).await;
+    // As many as are asked at once, before the other by name.
+    for n in 0..8 {
+        let rule = json!({ "app": "heavy", "figure": "memory", "threshold": 0 });
+        assert_eq!(place.put_at(&format!("alert-rules/a{n}"), &place.admin, &rule).await.0, 200);
+    }
+    assert_eq!(place.put_at("alert-rules/b", &place.admin, &json!({ "app": "web", "figure": "memory", "threshold": 0 })).await.0, 200);
+    place.world.until("it fires", PATIENCE, || fires(&place, "b")).await;
+    assert!(went_through(&place, "a0").await.is_empty(), "nothing is known of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_rules_that_are_made_at_once_in_a_space_with_99_one_is_refused() {
+    let place = Place::open(|_| {}).await;
+    let others = "insert into claims (scope, name, stream) select $1, n::text, 'alert-rule-other.' || n from generate_series(1, 99) n";
+    sqlx::query(others).bind(format!("alert-rule/{}", place.space.id)).execute(&place.host.db().pool).await.expect("as 99 rules have it");
+    let rule = json!({ "app": "web", "figure": "cpu", "threshold": 1 });
+    let (one, two) = tokio::join!(place.put_at("alert-rules/one", &place.admin, &rule), place.put_at("alert-rules/two", &place.admin, &rule));
+    let (made, refused) = if one.0 == 200 { (("one", one), ("two", two)) } else { (("two", two), ("one", one)) };
+    assert_eq!((made.1.0, refused.1.0, &refused.1.1["code"]), (200, 422, &json!("monitoring.too_many_alert_rules")), "{made:?} {refused:?}");
+    let again = json!({ "app": "web", "figure": "cpu", "threshold": 2 });
+    assert_eq!(place.put_at(&format!("alert-rules/{}", made.0), &place.admin, &again).await.0, 200, "what is there is changed");
+    assert_eq!(place.delete_at(&format!("alert-rules/{}", made.0), &place.admin).await.0, 204);
+    assert_eq!(place.put_at(&format!("alert-rules/{}", refused.0), &place.admin, &rule).await.0, 200, "its place is free");
 }
 
 #[tokio::test(flavor = "multi_thread")]

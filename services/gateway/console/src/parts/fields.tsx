@@ -20,11 +20,12 @@ function useRules(required?: boolean): FormRule[] {
   return required ? [{ required: true, message: t('form.required') }] : [];
 }
 
-/** The unchangeable name of a new thing. */
-export function NameField({ label }: { label?: string }) {
+/** The unchangeable name of a new thing; `taken` are names of things that it would change instead. */
+export function NameField({ label, taken = [] }: { label?: string; taken?: string[] }) {
   const { t } = useTranslation();
+  const free: FormRule = { validator: (_, value?: string) => (value !== undefined && taken.includes(value) ? Promise.reject(new Error(t('form.taken'))) : Promise.resolve()) };
   return (
-    <Form.Item name="name" label={label ?? t('common.name')} rules={nameRules(t)} extra={t('form.nameHelp')}>
+    <Form.Item name="name" label={label ?? t('common.name')} rules={[...nameRules(t), free]} extra={t('form.nameHelp')}>
       <Input autoFocus maxLength={63} />
     </Form.Item>
   );

@@ -166,6 +166,7 @@ const en = {
   },
   form: {
     required: 'This is needed',
+    taken: 'There is one of this name already',
     name: 'a-z, 0-9 and \'-\'; it begins with a letter and ends with a letter or digit',
     nameHelp: 'Up to 63 of a-z, 0-9 and \'-\'. It cannot be changed later.',
     json: 'This is not a JSON object',
@@ -350,6 +351,7 @@ const zh: typeof en = {
   },
   form: {
     required: '必填',
+    taken: '该名称已存在',
     name: '只能使用 a-z、0-9 和“-”，以字母开头，以字母或数字结尾',
     nameHelp: '最多 63 个字符：a-z、0-9 和“-”，之后不可修改。',
     json: '不是有效的 JSON 对象',

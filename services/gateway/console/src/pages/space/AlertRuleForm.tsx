@@ -13,7 +13,8 @@ interface Values extends AlertSettings {
   name?: string;
 }
 
-export function AlertRuleForm({ place, of, onClose }: { place: [string, string, string]; of: AlertRule | 'new' | null; onClose: () => void }) {
+/** `taken`: names of the rules that there are. */
+export function AlertRuleForm({ place, of, taken, onClose }: { place: [string, string, string]; of: AlertRule | 'new' | null; taken: string[]; onClose: () => void }) {
   const { t } = useTranslation();
   const before = of === 'new' ? null : of;
   const rules = alerts.rules(...place);
@@ -38,7 +39,7 @@ export function AlertRuleForm({ place, of, onClose }: { place: [string, string, 
       onClose={onClose}
       onSubmit={save.mutate}
     >
-      {!before && <NameField />}
+      {!before && <NameField taken={taken} />}
       <ChoiceField name="app" label={t('deploy.app')} required options={names.map((value) => ({ value, label: value }))} />
       <TextField name="workload" label={t('instance.workload')} help={t('alerts.workloadHelp')} max={63} />
       <ChoiceField name="figure" label={t('alerts.figure')} required options={FIGURES.map((value) => ({ value, label: t(`alerts.figures.${value}`) }))} />

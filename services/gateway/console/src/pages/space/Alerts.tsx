@@ -109,7 +109,7 @@ export default function Alerts() {
           },
         ]}
       />
-      {may && <AlertRuleForm place={[org, project, space]} of={edited} onClose={() => setEdited(null)} />}
+      {may && <AlertRuleForm place={[org, project, space]} of={edited} taken={[...figures.keys()]} onClose={() => setEdited(null)} />}
     </>
   );
 }
