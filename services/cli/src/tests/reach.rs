@@ -126,7 +126,7 @@ const COMMANDS: &[&str] = &[
     "team members dev --at acme",
     "team add dev bob --at acme",
     "team remove dev bob --at acme",
-    "role list",
+    "role list --at acme",
     "role permissions",
     "role show 1",
     "role create keeper --permission apps.read --platform",

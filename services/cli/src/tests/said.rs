@@ -102,7 +102,7 @@ fn wrong(words: &[String]) -> Option<String> {
     if fine.contains(&error.kind()) || help.contains(&error.kind()) {
         return None;
     }
-    if words.last().is_some_and(|w| w.starts_with("--")) && error.kind() == ErrorKind::InvalidValue {
+    if words.last().is_some_and(|w| w.starts_with('-')) && error.kind() == ErrorKind::InvalidValue {
         // An option that is mentioned without its value.
         let whole: Vec<String> = words.iter().cloned().chain(["1".to_owned()]).collect();
         return wrong(&whole);
