@@ -8,9 +8,10 @@ import type { SpaceRules } from '../../api/scheduler';
 
 export type Expression = NonNullable<SpaceRules['expressions']>[number];
 
+const text = (typed: string | undefined) => typed?.trim() || undefined;
+
 /** As they are sent: of a row with nothing in it nothing, and of a half one that half. */
 export function expressionsOf(rows: Expression[] | undefined): Expression[] {
-  const text = (typed: string | undefined) => typed?.trim() || undefined;
   const whole = (rows ?? []).map((row) => ({ where: text(row?.where), score: text(row?.score) }));
   return whole.filter((row) => row.where || row.score).map(({ where, score }) => ({ ...(where ? { where } : {}), ...(score ? { score } : {}) }));
 }
