@@ -20,10 +20,10 @@ function useRules(required?: boolean): FormRule[] {
   return required ? [{ required: true, message: t('form.required') }] : [];
 }
 
-const NONE: string[] = [];
+const FREE: string[] = [];
 
 /** The unchangeable name of a new thing; `taken` are names of things that it would change instead. */
-export function NameField({ label, taken = NONE }: { label?: string; taken?: string[] }) {
+export function NameField({ label, taken = FREE }: { label?: string; taken?: string[] }) {
   const { t } = useTranslation();
   const free: FormRule = { validator: (_, value?: string) => (value !== undefined && taken.includes(value) ? Promise.reject(new Error(t('form.taken'))) : Promise.resolve()) };
   return (
