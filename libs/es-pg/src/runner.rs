@@ -181,14 +181,15 @@ impl ProjectionRunner {
             let alone = Arc::new(watch::Sender::new(log.head()));
             let (db, source, wake, stop, keeps) = (log.db.clone(), Box::new(OwnLog(log.clone())), alone.subscribe(), cancel.clone(), alone.clone());
             let (own, told) = (projection.clone(), report.clone());
-            tasks.spawn(async move {
+            endless(format!("projection {}", projection.name()), tasks, cancel, async move {
                 Self::run(db, source, own, told, wake, stop).await;
                 // Until then: it goes on by its timer even if nobody is left to wake it.
                 drop(keeps);
             });
             members.push(Member { projection, report, alone });
         }
-        tasks.spawn(Together { log: log.clone(), members }.run(log.watch_head(), cancel.clone()));
+        let name = format!("projections of {} that go together", log.origin());
+        endless(name, tasks, cancel, Together { log: log.clone(), members }.run(log.watch_head(), cancel.clone()));
         Ok(())
     }
 
