@@ -19,11 +19,10 @@ pub async fn touch(db: &impl ConnectionTrait, digests: &[String], now: OffsetDat
     if digests.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted = || blobs::Column::Digest.is_in(digests.iter().map(String::as_str));
     let rows: Vec<(String, i64, OffsetDateTime)> = blobs::Entity::find()
         .select_only()
         .columns([blobs::Column::Digest, blobs::Column::SizeBytes, blobs::Column::TouchedAt])
-        .filter(wanted())
+        .filter(blobs::Column::Digest.is_in(digests.iter().map(String::as_str)))
         .filter(blobs::Column::DamagedAt.is_null())
         .into_tuple()
         .all(db)
