@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::db::{Db, role_of};
+use crate::endless::tried;
 use crate::log::Log;
 use crate::projection::{Batch, Projection, Source, lock_checkpoint, save_checkpoint};
 use crate::runner::OwnLog;
@@ -150,5 +151,6 @@ impl Reader {
 async fn apply_all(projection: &dyn Projection, tx: &DatabaseTransaction, batch: &Batch) -> anyhow::Result<()> {
     let events: Vec<&Recorded> = batch.iter().map(|(event, _)| &**event).collect();
     let Some(first) = events.first().map(|e| e.position) else { return Ok(()) };
-    projection.apply_batch(tx, &events).await.map_err(|e| e.context(format!("rebuilding {} after {}", projection.name(), first - 1)))
+    // A panic is a rebuild that comes to nothing: it must not end the process, which would begin with the same one again.
+    tried(projection.apply_batch(tx, &events)).await.map_err(|e| e.context(format!("rebuilding {} after {}", projection.name(), first - 1)))
 }

@@ -181,14 +181,15 @@ impl ProjectionRunner {
             let alone = Arc::new(watch::Sender::new(log.head()));
             let (db, source, wake, stop, keeps) = (log.db.clone(), Box::new(OwnLog(log.clone())), alone.subscribe(), cancel.clone(), alone.clone());
             let (own, told) = (projection.clone(), report.clone());
-            tasks.spawn(async move {
+            endless(format!("projection {}", projection.name()), tasks, cancel, async move {
                 Self::run(db, source, own, told, wake, stop).await;
                 // Until then: it goes on by its timer even if nobody is left to wake it.
                 drop(keeps);
             });
             members.push(Member { projection, report, alone });
         }
-        tasks.spawn(Together { log: log.clone(), members }.run(log.watch_head(), cancel.clone()));
+        let name = format!("projections of {} that go together", log.origin());
+        endless(name, tasks, cancel, Together { log: log.clone(), members }.run(log.watch_head(), cancel.clone()));
         Ok(())
     }
 
@@ -301,18 +302,16 @@ fn tell(report: &watch::Sender<i64>, before: i64, position: i64) {
 /// That it stands still at this position, and why.
 async fn stands_still(db: &Db, projection: &dyn Projection, older: bool, error: String, at: Option<i64>) {
     let projection = projection.name();
-    if older {
-        tracing::warn!(projection, error, "a newer version has to take in what it wrote; this one goes on behind it");
-    } else {
+    // Whoever moved on meanwhile does not stand there; and what is said already is not written once more at each try.
+    let sql = "update projections set error = $2, failed_at = now() where name = $1 and position = coalesce($3, position) and error is distinct from $2";
+    let saved = sqlx::query(sql).bind(projection).bind(&error).bind(at).execute(&db.pool).await;
+    let is_known = saved.as_ref().is_ok_and(|done| done.rows_affected() == 0);
+    if !older {
         tracing::error!(projection, error, "a projection stands still and will try again");
+    } else if !is_known {
+        // It is tried every second, for as long as the newer version is not there.
+        tracing::warn!(projection, error, "a newer version has to take in what it wrote; this one goes on behind it");
     }
-    // Whoever moved on meanwhile does not stand there.
-    let saved = sqlx::query("update projections set error = $2, failed_at = now() where name = $1 and position = coalesce($3, position)")
-        .bind(projection)
-        .bind(error)
-        .bind(at)
-        .execute(&db.pool)
-        .await;
     if let Err(error) = saved {
         tracing::warn!(projection, error = %error, "the projection's state could not be saved");
     }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::endless::tried;
 use crate::log::Log;
 use crate::projection::Projection;
 use crate::runner::BATCH;
@@ -135,7 +136,8 @@ impl Together {
         for (nth, at) in &going {
             let events: Vec<&Recorded> = batch.iter().map(|event| &**event).filter(|event| event.position > *at).collect();
             let projection = &self.members[*nth].projection;
-            projection.apply_batch(&tx, &events).await.map_err(|error| error.context(projection.name()))?;
+            // One that panics goes by itself like one that fails, and says there at which event.
+            tried(projection.apply_batch(&tx, &events)).await.map_err(|error| error.context(projection.name()))?;
         }
         tx.commit().await?;
         for (nth, _) in going {

@@ -84,7 +84,7 @@ impl Running {
     /// Renews the certificate of a program outside ([`Pki::write_leaf`]) while this process runs. Where there is none, none is made.
     pub fn keep_leaf(&self, name: &'static str) {
         let (pki, env, cancel) = (self.pki.clone(), self.env.clone(), self.cancel.clone());
-        self.tracker.spawn(async move {
+        gantry_es_pg::endless(format!("certificate {name}"), &self.tracker, &self.cancel, async move {
             loop {
                 let there = pki.kept(name);
                 match there.and_then(|there| if there.is_some() { pki.write_leaf(name, env.now()) } else { Ok(false) }) {

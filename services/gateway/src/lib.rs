@@ -69,7 +69,7 @@ impl Service for Gateway {
                 tracing::error!(%error, "the door is closed");
             }
         });
-        host.tracker.clone().spawn(async move {
+        host.clone().keep_running("certificate of the door", async move {
             let read = || match of_an_operator(&config, &host)? {
                 Some(leaf) => Ok(Some(leaf)),
                 None => host.pki.renewed("gateway", &[name.as_str()], &shown.leaf(), host.env.now()),

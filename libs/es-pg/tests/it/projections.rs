@@ -223,6 +223,35 @@ async fn an_operator_asks_for_a_rebuild_and_the_running_service_does_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_panics_comes_to_nothing_and_ends_nothing_else() {
+    let f = Fixture::new().await;
+    let progress = Progress::default();
+    let refuse = Arc::new(AtomicBool::new(false));
+    ProjectionRunner::start(&f.log, Arc::new(Totals { refuse: refuse.clone() }), &progress, &f.cancel, &f.tasks).await.unwrap();
+    for by in [1, 31] {
+        f.log.append(raise("x", None, by)).await.unwrap();
+    }
+    progress.settled(2, LONG).await.unwrap();
+    refuse.store(true, Ordering::Relaxed);
+    request_rebuild(&f.log, "totals", Meta::system()).await.unwrap();
+    let failed = async {
+        loop {
+            let checkpoint = checkpoints(f.log.db()).await.unwrap().remove(0);
+            if checkpoint.rebuild_since.is_none() {
+                return checkpoint.rebuild_error.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let failed = tokio::time::timeout(LONG, failed).await.expect("it is given up");
+    assert!(failed.contains("rebuilding totals") && failed.contains("thirty-one breaks the program"), "{failed}");
+    assert!(!f.cancel.is_cancelled(), "the process goes on");
+    let position = f.log.append(raise("x", None, 4)).await.unwrap().position;
+    progress.settled(position, LONG).await.unwrap();
+    assert_eq!(total(&f).await, 36);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_passes_over_one_poison_event_and_no_other() {
     let f = Fixture::new().await;
     let progress = Progress::default();

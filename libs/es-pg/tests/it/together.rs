@@ -34,6 +34,7 @@ impl Projection for Sum {
         if by == 13 && self.refuse.load(Ordering::Relaxed) {
             anyhow::bail!("thirteen is poison");
         }
+        assert!(by != 31 || !self.refuse.load(Ordering::Relaxed), "thirty-one breaks the program");
         let sql = "insert into sums values ($1, $2) on conflict (name) do update set total = sums.total + excluded.total";
         tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [self.name.into(), i64::from(by).into()])).await?;
         Ok(())
@@ -111,12 +112,22 @@ async fn two_replicas_that_go_together_count_each_event_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_stands_still_holds_up_no_other_and_goes_along_again_when_it_can() {
+    goes_by_itself_at(13, "thirteen is poison").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_panics_holds_up_no_other_and_goes_along_again_when_it_is_mended() {
+    goes_by_itself_at(31, "thirty-one breaks the program").await;
+}
+
+/// The second does not take in `poison`, and says why.
+async fn goes_by_itself_at(poison: u32, why: &str) {
     let f = Fixture::new().await;
     let refuse = Arc::new(AtomicBool::new(true));
     let progress = start(&f, &refuse).await;
     let mut sum = until_together(&f, &progress).await;
     let before = f.log.head();
-    for by in [1, 13, 4] {
+    for by in [1, poison, 4] {
         f.log.append(raise("x", None, by)).await.unwrap();
         sum += i64::from(by);
     }
@@ -136,7 +147,8 @@ async fn one_that_stands_still_holds_up_no_other_and_goes_along_again_when_it_ca
     };
     let stopped = tokio::time::timeout(PATIENCE, stopped).await.expect("it says why");
     assert_eq!(stopped.position, before + 1, "what came before the poison is kept");
-    assert!(stopped.error.unwrap().contains("thirteen is poison"));
+    assert!(stopped.error.unwrap().contains(why));
+    assert!(!f.cancel.is_cancelled(), "nothing else is touched");
     refuse.store(false, Ordering::Relaxed);
     progress.settled(last, PATIENCE).await.unwrap();
     assert_eq!(totals(&f).await, all(sum));

@@ -1,10 +1,11 @@
 //! Programs of two versions over the same tables: during an upgrade, and after going back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gantry_es::{Meta, Recorded};
+use gantry_es::{DecodeError, Meta, Recorded};
 use gantry_es_pg::{Batch, Checkpoint, Progress, Projection, ProjectionRunner, checkpoints, prepare, request_rebuild, run_batch};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 use tokio_util::sync::CancellationToken;
@@ -102,4 +103,43 @@ async fn an_older_program_goes_on_behind_a_newer_one_and_alone_stands_still_unti
     request_rebuild(&f.log, "signed", Meta::system()).await.unwrap();
     until(&f, |now| now.version == 1 && now.rebuild_since.is_none() && now.position == 5 && now.error.is_none()).await;
     assert_eq!(rows_by(&f).await, [(1, 5)]);
+}
+
+/// Knows no events, and counts how often it was asked to take one in.
+struct Behind(Arc<AtomicU32>);
+
+#[async_trait]
+impl Projection for Behind {
+    fn name(&self) -> &'static str {
+        "behind"
+    }
+    fn ddl(&self) -> &'static str {
+        "create table behind (position bigint primary key)"
+    }
+    fn tables(&self) -> &'static [&'static str] {
+        &["behind"]
+    }
+    async fn apply(&self, _: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err(DecodeError::Unknown { kind: event.kind.clone() }.into())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_newer_program_can_take_in_is_tried_again_and_again_but_written_down_once() {
+    let f = Fixture::new().await;
+    let tries = Arc::new(AtomicU32::new(0));
+    ProjectionRunner::start(&f.log, Arc::new(Behind(tries.clone())), &Progress::default(), &f.cancel, &f.tasks).await.unwrap();
+    f.log.append(raise("x", None, 1)).await.unwrap();
+    let stands = until(&f, |now| now.error.is_some()).await;
+    assert!(stands.error.unwrap().contains("it is older than the log"));
+    let since = async || -> String { sqlx::query_scalar("select failed_at::text from projections").fetch_one(&f.log.db().pool).await.unwrap() };
+    let (before, tried) = (since().await, tries.load(Ordering::Relaxed));
+    let again = async {
+        while tries.load(Ordering::Relaxed) < tried + 6 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LONG, again).await.expect("it tries again");
+    assert_eq!(since().await, before);
 }

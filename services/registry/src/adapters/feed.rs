@@ -98,8 +98,16 @@ where
 struct Gathering {
     pieces: Vec<Bytes>,
     bytes: usize,
-    /// Whether something was handed on already.
-    more: bool,
+    handed: Handed,
+}
+
+/// What was handed on already.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Handed {
+    #[default]
+    Nothing,
+    First,
+    More,
 }
 
 /// `Busy`: the writer has hung up.
@@ -154,10 +162,18 @@ async fn hand_on((writer, room): (&mpsc::Sender<Batch>, &Room), gathering: &mut 
     if gathering.pieces.is_empty() {
         return Ok(());
     }
+    // Room is for those whose writer has taken the first. Where all threads are taken, those who wait for one must not keep room from those
+    // who have one, and could otherwise never be done with it.
+    if gathering.handed == Handed::First {
+        drop(writer.reserve_many(writer.max_capacity()).await.map_err(|_| UploadError::Busy)?);
+    }
     // The first one goes freely: the writer keeps it until it knows whether there is another, and a client that falls silent then must not
     // keep room from all others.
-    let room = if gathering.more { room.take(gathering.bytes).await } else { None };
-    (gathering.bytes, gathering.more) = (0, true);
+    let (room, handed) = match gathering.handed {
+        Handed::Nothing => (None, Handed::First),
+        Handed::First | Handed::More => (room.take(gathering.bytes).await, Handed::More),
+    };
+    (gathering.bytes, gathering.handed) = (0, handed);
     let batch = Batch { pieces: std::mem::take(&mut gathering.pieces), _room: room };
     writer.send(batch).await.map_err(|_| UploadError::Busy)
 }
@@ -200,5 +216,29 @@ mod tests {
         drop(third);
         assert!(inbox.recv().await.is_some());
         feeding.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_no_writer_yet_keeps_no_room_from_those_who_have() {
+        let room = Room::of(u32::try_from(GATHERED >> 10).unwrap());
+        let chunk = || Chunk { start: None, length: None, max: u64::MAX, patience: Duration::from_secs(60) };
+        let body = || futures::stream::iter((0..4).map(|_| Ok::<_, BodyError>(Bytes::from(vec![0; GATHERED]))));
+        // No thread is free for it.
+        let (idle, mut untouched) = mpsc::channel(QUEUE);
+        let waiting = tokio::spawn(feed(chunk(), 0, body(), idle, room.clone()));
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        let (busy, mut inbox) = mpsc::channel(QUEUE);
+        let feeding = tokio::spawn(feed(chunk(), 0, body(), busy, room));
+        let all = async { while inbox.recv().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(30), all).await.expect("it has all the room");
+        feeding.await.unwrap().unwrap();
+        let mut batches = 0;
+        while untouched.recv().await.is_some() {
+            batches += 1;
+        }
+        assert_eq!(batches, 4);
+        waiting.await.unwrap().unwrap();
     }
 }

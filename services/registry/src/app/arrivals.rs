@@ -74,12 +74,12 @@ pub struct Arrivals {
 impl Arrivals {
     /// Starts the tasks.
     pub fn start(host: &gantry_host::Host, blobs: &Blobs) -> Self {
-        let door = || {
+        let door = |what: &str| {
             let (door, waiting) = mpsc::channel(WAITING);
-            host.tracker.spawn(run(host.clone(), blobs.clone(), waiting));
+            host.keep_running(what, run(host.clone(), blobs.clone(), waiting));
             door
         };
-        Self { inline: door(), stored: door() }
+        Self { inline: door("small arrivals"), stored: door("arrivals") }
     }
 
     /// Publishes; on return the blob is durable, and readable in `repository`.

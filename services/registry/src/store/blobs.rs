@@ -19,11 +19,10 @@ pub async fn touch(db: &impl ConnectionTrait, digests: &[String], now: OffsetDat
     if digests.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted = || blobs::Column::Digest.is_in(digests.iter().map(String::as_str));
     let rows: Vec<(String, i64, OffsetDateTime)> = blobs::Entity::find()
         .select_only()
         .columns([blobs::Column::Digest, blobs::Column::SizeBytes, blobs::Column::TouchedAt])
-        .filter(wanted())
+        .filter(blobs::Column::Digest.is_in(digests.iter().map(String::as_str)))
         .filter(blobs::Column::DamagedAt.is_null())
         .into_tuple()
         .all(db)
@@ -31,12 +30,16 @@ pub async fn touch(db: &impl ConnectionTrait, digests: &[String], now: OffsetDat
     if rows.iter().all(|(_, _, at)| now - *at < fresh) {
         return Ok(rows.into_iter().map(|(digest, size, _)| (digest, size.unsigned_abs())).collect());
     }
-    let rows = blobs::Entity::update_many()
-        .col_expr(blobs::Column::TouchedAt, Expr::value(now))
-        .filter(wanted())
-        .filter(blobs::Column::DamagedAt.is_null())
-        .exec_with_returning(db)
-        .await?;
+    #[derive(FromQueryResult)]
+    struct Row {
+        digest: String,
+        size_bytes: i64,
+    }
+    // Locked in one order everywhere, or two pushes of the same layers could wait for each other.
+    let sql = "with mine as (select digest from blobs where digest = any($1) and damaged_at is null order by digest for update)
+        update blobs b set touched_at = $2 from mine where b.digest = mine.digest returning b.digest, b.size_bytes";
+    let values = [digests.to_vec().into(), now.into()];
+    let rows = Row::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await?;
     Ok(rows.into_iter().map(|r| (r.digest, r.size_bytes.unsigned_abs())).collect())
 }
 

@@ -69,8 +69,9 @@ pub struct Mounted {
     pub at: OffsetDateTime,
 }
 
-/// The rows of `blobs` come first, in one order, and then the links, in one order: two replicas could wait for each other else.
-const MOUNT: &str = "
+/// The rows of `blobs` come first, in one order, and then the links, in one order, that of [`keep`], which is of bytes: two replicas could wait for
+/// each other else.
+const MOUNT: &str = r#"
     with asked as (select * from unnest($1::text[], $2::text[], $3::text[]) a(repository, digest, source)),
     found as (
         select distinct a.repository, b.digest, b.touched_at > $5::timestamptz as fresh, c.digest is not null as small
@@ -83,9 +84,10 @@ const MOUNT: &str = "
     touched as (update blobs b set touched_at = $4::timestamptz from locked where b.digest = locked.digest returning b.digest),
     linked as (
         insert into blob_links (repository, digest, at)
-        select repository, digest, $4::timestamptz from found where fresh or digest in (select digest from touched) order by repository, digest
+        select repository, digest, $4::timestamptz from found where fresh or digest in (select digest from touched)
+        order by repository collate "C", digest
         on conflict (repository, digest) do update set at = excluded.at returning repository, digest)
-    select f.repository, f.digest, f.small from found f join linked l on l.repository = f.repository and l.digest = f.digest";
+    select f.repository, f.digest, f.small from found f join linked l on l.repository = f.repository and l.digest = f.digest"#;
 
 /// Makes blobs readable where they are asked for, if they are so already there or in the other repository; those that are not are left out. They
 /// are marked as needed now, unless their mark is younger than `fresh`: collection leaves such alone, and one that it is removing at this moment
@@ -114,7 +116,9 @@ pub async fn mount(pool: &PgPool, asked: &[Mount], now: OffsetDateTime, fresh: s
 /// # Errors
 /// Database.
 pub async fn unmount(pool: &PgPool, name: &RepositoryName, digest: &Digest, at: OffsetDateTime) -> Result<(), sqlx::Error> {
-    let sql = "with gone as (delete from blob_links where repository = $1 and digest = $2 and at <= $3 returning digest)
+    // The row of `blobs` first, as for whoever makes links.
+    let sql = "with held as (select digest from blobs where digest = $2 for update),
+        gone as (delete from blob_links where repository = $1 and digest = $2 and at <= $3 and (select count(*) from held) >= 0 returning digest)
         update blobs b set idle = true from gone g where b.digest = g.digest";
     sqlx::query(sql).bind(name.as_str()).bind(digest.as_str()).bind(at).execute(pool).await?;
     Ok(())
@@ -183,8 +187,11 @@ pub async fn forget(tx: &mut PgConnection, before: OffsetDateTime, limit: i64) -
 /// # Errors
 /// Database.
 pub async fn remove_old_links(pool: &PgPool, before: OffsetDateTime) -> Result<u64, sqlx::Error> {
-    let sql = "delete from blob_links l where at < $1 and not exists
-        (select from manifest_blobs m where m.repository = l.repository and m.blob = l.digest and not m.present)";
+    // One that somebody has at this moment is being renewed, and not waited for while others may wait for those that are removed.
+    let sql = "with old as (
+            select repository, digest from blob_links l where at < $1 and not exists
+            (select from manifest_blobs m where m.repository = l.repository and m.blob = l.digest and not m.present) for update skip locked)
+        delete from blob_links l using old where l.repository = old.repository and l.digest = old.digest";
     Ok(sqlx::query(sql).bind(before).execute(pool).await?.rows_affected())
 }
 

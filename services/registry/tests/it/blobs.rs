@@ -188,6 +188,38 @@ async fn mounts_that_share_a_statement_each_get_their_own_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blobs_that_several_need_at_once_are_locked_in_one_order() {
+    let (stage, token) = begun().await;
+    let digest = |content: &[u8]| Digest::of(Algorithm::Sha256, content).to_string();
+    // Those that come later in the order lie before the others.
+    let mut contents: [&[u8]; 2] = [b"one", b"two"];
+    contents.sort_by_key(|content| std::cmp::Reverse(digest(content)));
+    for content in contents {
+        stage.upload(REPO, &token, content).await;
+    }
+    let [last, first] = contents.map(digest);
+    let pool = &stage.host.db().pool;
+    let mut other = pool.begin().await.unwrap();
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *other).await.unwrap();
+    sqlx::query("select from blobs where digest = $1 for update").bind(&first).execute(&mut *other).await.unwrap();
+    let (orm, digests, now) = (stage.host.db().orm.clone(), [last.clone(), first], stage.host.env.now());
+    let touching = tokio::spawn(async move { gantry_registry::store::blobs::touch(&orm, &digests, now, std::time::Duration::ZERO).await });
+    let waits = async {
+        let sql = "select count(*) from pg_stat_activity where $1 = any(pg_blocking_pids(pid))";
+        while sqlx::query_scalar::<_, i64>(sql).bind(pid).fetch_one(pool).await.unwrap() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waits).await.expect("it waits for the first");
+    // Whoever has the first may come to it.
+    let free: Option<String> =
+        sqlx::query_scalar("select digest from blobs where digest = $1 for update skip locked").bind(&last).fetch_optional(pool).await.unwrap();
+    assert_eq!(free, Some(last));
+    other.commit().await.unwrap();
+    assert_eq!(touching.await.unwrap().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_can_be_cancelled_and_belongs_to_its_repository() {
     let (stage, token) = begun().await;
     let at = start(&stage, &token).await;

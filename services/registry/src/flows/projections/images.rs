@@ -9,7 +9,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransactio
 use serde_json::json;
 
 use crate::app::cache::ManifestCache;
-use crate::store::entities::{blobs, manifest_blobs, manifests, repositories, tag_history, tags};
+use crate::store::entities::{manifest_blobs, manifests, repositories, tag_history, tags};
 use crate::store::pushes::{self, Move, Push, moment};
 
 pub struct Images(pub ManifestCache);
@@ -283,13 +283,11 @@ async fn rest(tx: &DatabaseTransaction, repository: &str, manifest: &str, record
         .filter(manifest_blobs::Column::Manifest.eq(manifest))
         .all(tx)
         .await?;
-    let freed = rows.iter().map(|r| r.blob.as_str()).chain([manifest]);
-    blobs::Entity::update_many()
-        .col_expr(blobs::Column::TouchedAt, Expr::cust_with_exprs("greatest($1, $2)", [Expr::col(blobs::Column::TouchedAt), Expr::value(recorded.at)]))
-        .col_expr(blobs::Column::Idle, Expr::value(true))
-        .filter(blobs::Column::Digest.is_in(freed))
-        .exec(tx)
-        .await?;
+    let freed: Vec<String> = rows.into_iter().map(|r| r.blob).chain([manifest.to_owned()]).collect();
+    // Locked in one order everywhere, or a push of the same layers and this could wait for each other.
+    let sql = "with mine as (select digest from blobs where digest = any($1) order by digest for update)
+        update blobs b set touched_at = greatest(b.touched_at, $2), idle = true from mine where b.digest = mine.digest";
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [freed.into(), recorded.at.into()])).await?;
     manifest_blobs::Entity::delete_many()
         .filter(manifest_blobs::Column::Repository.eq(repository))
         .filter(manifest_blobs::Column::Manifest.eq(manifest))
