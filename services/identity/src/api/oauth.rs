@@ -15,7 +15,7 @@ pub mod userinfo;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderValue, header};
 
@@ -34,20 +34,26 @@ pub fn router() -> Router<App> {
 /// What applications that run in a browser call from their own pages. No cookie is read here, so any page may.
 fn called_by_scripts() -> Router<App> {
     Router::new()
-        .route("/.well-known/openid-configuration", get(discovery::metadata))
-        .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
-        .route("/oauth2/jwks", get(discovery::jwks))
-        .route("/oauth2/par", post(par::push))
-        .route("/oauth2/device_authorization", post(device::start))
-        .route("/oauth2/token", post(token::token))
-        .route("/oauth2/userinfo", get(userinfo::userinfo).post(userinfo::userinfo))
-        .route("/oauth2/revoke", post(introspect::revoke))
+        .route("/.well-known/openid-configuration", get(discovery::metadata).options(nothing))
+        .route("/.well-known/oauth-authorization-server", get(discovery::metadata).options(nothing))
+        .route("/oauth2/jwks", get(discovery::jwks).options(nothing))
+        .route("/oauth2/par", post(par::push).options(nothing))
+        .route("/oauth2/device_authorization", post(device::start).options(nothing))
+        .route("/oauth2/token", post(token::token).options(nothing))
+        .route("/oauth2/userinfo", get(userinfo::userinfo).post(userinfo::userinfo).options(nothing))
+        .route("/oauth2/revoke", post(introspect::revoke).options(nothing))
         .layer(axum::middleware::from_fn(open_to_pages))
+}
+
+/// What a browser asks before it lets a page call is answered by [`open_to_pages`]. Without a route of its own it would be a method that is not
+/// allowed, which the host answers by itself.
+async fn nothing() -> http::StatusCode {
+    http::StatusCode::NO_CONTENT
 }
 
 async fn open_to_pages(request: Request, next: Next) -> Response {
     let asked = request.method() == http::Method::OPTIONS;
-    let mut response = if asked { http::StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("dpop-nonce, www-authenticate"));
