@@ -162,6 +162,57 @@ async fn what_is_not_wanted_any_more_or_may_run_elsewhere_is_not_started_at_the_
 }
 
 #[tokio::test]
+async fn a_step_that_waits_for_an_image_ends_when_the_instance_may_not_run_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    // Connections come in, and nobody answers.
+    let socket = folder.path().join("sock");
+    let _deaf = tokio::net::UnixListener::bind(&socket).unwrap();
+    keeper.steps.cri = Cri::lazy(&socket);
+    let id = InstanceId(Uuid::from_u128(1));
+    let instance = WantedInstance { instance_id: id.to_string(), image: "x".into(), fenced: true, ..Default::default() };
+    let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![instance.clone()], ..Default::default() });
+    let wanted = Arc::new(wanted);
+    let (steps, shared) = (keeper.steps.clone(), keeper.shared.clone());
+    let refused = async |refuse: &dyn Fn()| {
+        shared.lease.send_replace(Lease::new(Instant::now(), Duration::from_secs(3600)));
+        shared.wanted.send_replace(Some(wanted.clone()));
+        let step = steps.take(Action::Create { instance: id, attempt: 0 }, Some(instance.clone()), BTreeMap::new());
+        let meanwhile = async {
+            tokio::task::yield_now().await;
+            refuse();
+        };
+        tokio::join!(step, meanwhile).0
+    };
+    let unwanted = refused(&|| {
+        shared.wanted.send_replace(Some(Arc::default()));
+    })
+    .await;
+    assert!(matches!(unwanted, Err(StepError::Unwanted)), "{unwanted:?}");
+    let fenced = refused(&|| {
+        shared.lease.send_replace(Lease::over());
+    })
+    .await;
+    assert!(matches!(fenced, Err(StepError::Fenced)), "{fenced:?}");
+}
+
+#[tokio::test]
+async fn a_step_that_is_refused_is_no_failure_of_its_instance() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    let id = InstanceId(Uuid::from_u128(1));
+    for refusal in [StepError::Unwanted, StepError::Fenced] {
+        keeper.facts.busy.insert(id);
+        keeper.take_in((Action::Create { instance: id, attempt: 0 }, Err(refusal)));
+        assert!(keeper.facts.busy.is_empty() && keeper.facts.not_before_ms.is_empty(), "nobody has to wait when it may run");
+        assert_eq!(keeper.memory[&id].failure, "", "the scheduler would take it for its end");
+    }
+    let failed = StepError::Init { name: "first".into(), how: "ended".into() };
+    keeper.take_in((Action::Create { instance: id, attempt: 0 }, Err(failed)));
+    assert!(keeper.facts.not_before_ms.contains_key(&id) && !keeper.memory[&id].failure.is_empty());
+}
+
+#[tokio::test]
 async fn what_was_given_up_is_not_started_again_by_the_next_agent() {
     use crate::domain::actual::{Container, ContainerState};
     let folder = tempfile::tempdir().unwrap();
