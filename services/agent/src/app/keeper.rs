@@ -333,6 +333,7 @@ impl Keeper {
         }
         self.facts.now_ms = self.now_ms();
         self.shorten_pauses();
+        self.end_fenced(&wanted, &pods);
         self.remember(&wanted, &pods).await;
         self.watch_health(&wanted, &pods);
         self.note_excess(&pods);

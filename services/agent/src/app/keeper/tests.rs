@@ -142,6 +142,37 @@ async fn what_must_not_run_twice_is_stopped_in_time_also_when_the_disk_hangs() {
 }
 
 #[tokio::test]
+async fn what_must_not_run_twice_is_stopped_before_the_balancer_is_waited_for() {
+    use crate::domain::actual::{Container, ContainerState};
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    let ids = [1, 2].map(|n| InstanceId(Uuid::from_u128(n)));
+    let instance = |n: usize| WantedInstance { instance_id: ids[n].to_string(), image: "x".into(), fenced: n == 0, ..Default::default() };
+    let (word, _) = Wanted::parse(wire::WantedState { instances: vec![instance(0), instance(1)], ..Default::default() });
+    let word = Arc::new(word);
+    let pods = ids.map(|id| Pod {
+        id: format!("pod of {id}"),
+        instance: id,
+        attempt: 0,
+        ready: true,
+        spec: String::new(),
+        grace_seconds: 1,
+        container: Some(Container { id: format!("container of {id}"), attempt: 0, state: ContainerState::Running }),
+        beside: BTreeMap::new(),
+    });
+    // Both answer requests, and the engine has not got the second one as it is wanted.
+    keeper.facts.in_use = ids.into();
+    keeper.shared.lease.send_replace(Lease::new(Instant::now(), Duration::from_secs(3600)));
+    let within = keeper.within_lease(&word);
+    keeper.end_fenced(&within, &pods);
+    assert!(keeper.facts.busy.is_empty(), "as long as there is a lease");
+    keeper.shared.lease.send_replace(Lease::over());
+    let within = keeper.within_lease(&word);
+    keeper.end_fenced(&within, &pods);
+    assert_eq!(keeper.facts.busy, BTreeSet::from([ids[0]]), "the other one has its turn in the round");
+}
+
+#[tokio::test]
 async fn what_is_not_wanted_any_more_or_may_run_elsewhere_is_not_started_at_the_end_of_a_long_step() {
     let folder = tempfile::tempdir().unwrap();
     let keeper = keeper(folder.path()).await;
