@@ -112,22 +112,39 @@ async fn an_engine_that_does_not_answer_holds_up_no_requests() {
 async fn no_step_begins_before_its_word_is_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let mut keeper = keeper(folder.path()).await;
-    keeper.shared.saved.send_replace(false);
+    keeper.shared.saving();
     // Of one that is not wanted, there is nothing to make.
     let id = InstanceId(Uuid::from_u128(1));
     keeper.begin(Action::Create { instance: id, attempt: 0 }, &Wanted::default());
     tokio::task::yield_now().await;
     assert!(keeper.finished.1.try_recv().is_err() && keeper.facts.busy.contains(&id));
-    keeper.shared.saved.send_replace(true);
+    keeper.shared.has_saved();
     let (action, result) = tokio::time::timeout(Duration::from_secs(30), keeper.finished.1.recv()).await.expect("it begins").unwrap();
     assert!(action.instance() == id && result.is_ok());
+}
+
+#[tokio::test]
+async fn words_that_come_faster_than_the_disk_takes_them_hold_up_no_step() {
+    let shared = Shared::new(None);
+    shared.saving();
+    let step = shared.until_saved(false);
+    tokio::pin!(step);
+    tokio::select! {
+        biased;
+        () = &mut step => panic!("its word is not on disk"),
+        () = tokio::task::yield_now() => {}
+    }
+    shared.has_saved();
+    // The next one comes in the same moment.
+    shared.saving();
+    tokio::time::timeout(Duration::from_secs(30), step).await.expect("its own is on disk");
 }
 
 #[tokio::test]
 async fn what_must_not_run_twice_is_stopped_in_time_also_when_the_disk_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let mut keeper = keeper(folder.path()).await;
-    keeper.shared.saved.send_replace(false);
+    keeper.shared.saving();
     let ids = [1, 2].map(|n| InstanceId(Uuid::from_u128(n)));
     let instance = |n: usize| WantedInstance { instance_id: ids[n].to_string(), image: "x".into(), fenced: n == 0, ..Default::default() };
     let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![instance(0), instance(1)], ..Default::default() });
@@ -278,12 +295,12 @@ async fn nothing_is_taken_away_by_a_word_that_is_not_on_disk() {
     let mut keeper = keeper(folder.path()).await;
     let left = folder.path().join("instances").join(InstanceId(Uuid::from_u128(1)).to_string());
     std::fs::create_dir_all(&left).unwrap();
-    keeper.shared.saved.send_replace(false);
+    keeper.shared.saving();
     keeper.let_go_of_others(&Wanted::default(), &[]).await;
     assert!(keeper.shared.held.borrow().contains(&InstanceId(Uuid::from_u128(1))), "it is held meanwhile");
     tokio::task::yield_now().await;
     assert!(left.exists());
-    keeper.shared.saved.send_replace(true);
+    keeper.shared.has_saved();
     keeper.tracker.close();
     tokio::time::timeout(Duration::from_secs(30), keeper.tracker.wait()).await.expect("it goes");
     assert!(!left.exists() && keeper.shared.held.borrow().is_empty());
