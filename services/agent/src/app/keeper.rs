@@ -70,13 +70,20 @@ const LAST_STEP: Duration = Duration::from_secs(5);
 const IN_ORDER_MS: i64 = 120_000;
 const READY_FILE: &str = "ready.json";
 
+/// How many words were followed since this agent began, and how many of them are on disk.
+#[derive(Clone, Copy, Debug, Default)]
+struct Saved {
+    followed: u64,
+    on_disk: u64,
+}
+
 /// What the keeper shares with the control stream, the log shipper and the metrics.
 #[derive(Clone)]
 pub struct Shared {
     /// The scheduler's word; `None` until there was one.
     pub wanted: watch::Sender<Option<Arc<Wanted>>>,
-    /// The word that is followed is on disk: steps begin only then, so that a restart never falls behind what was begun.
-    pub saved: watch::Sender<bool>,
+    /// Steps begin by a word only when it is on disk, so that a restart never falls behind what was begun.
+    saved: watch::Sender<Saved>,
     /// What the scheduler is told.
     pub status: watch::Sender<wire::Status>,
     /// Running pods, for metrics and logs.
@@ -113,7 +120,7 @@ impl Shared {
     pub fn new(wanted: Option<Wanted>) -> Self {
         Self {
             wanted: watch::Sender::new(wanted.map(Arc::new)),
-            saved: watch::Sender::new(true),
+            saved: watch::Sender::new(Saved::default()),
             status: watch::Sender::new(wire::Status::default()),
             pods: watch::Sender::new(Arc::default()),
             layout: watch::Sender::new(Layout::default()),
@@ -134,13 +141,25 @@ impl Shared {
         }
     }
 
-    /// Until the word that is followed is on disk. What must not run twice does not wait longer than the lease lasts: a disk that hangs must
-    /// not keep it from being stopped, and nothing of it is started after that.
+    /// A word is followed, and not on disk yet.
+    pub fn saving(&self) {
+        self.saved.send_modify(|saved| saved.followed += 1);
+    }
+
+    /// The word that is followed is on disk, or nobody tries to write it any more.
+    pub fn has_saved(&self) {
+        self.saved.send_modify(|saved| saved.on_disk = saved.followed);
+    }
+
+    /// Until the word that is followed now is on disk; not one that comes later, since they may come faster than the disk takes them. What must
+    /// not run twice does not wait longer than the lease lasts: a disk that hangs must not keep it from being stopped, and nothing of it is
+    /// started after that.
     async fn until_saved(&self, fenced: bool) {
         let mut told = self.saved.subscribe();
+        let word = told.borrow().followed;
         let saved = async {
             // Only fails when nobody saves any more.
-            drop(told.wait_for(|saved| *saved).await);
+            drop(told.wait_for(|saved| saved.on_disk >= word).await);
         };
         tokio::select! {
             () = saved => {}
@@ -333,6 +352,7 @@ impl Keeper {
         }
         self.facts.now_ms = self.now_ms();
         self.shorten_pauses();
+        self.end_fenced(&wanted, &pods);
         self.remember(&wanted, &pods).await;
         self.watch_health(&wanted, &pods);
         self.note_excess(&pods);

@@ -14,7 +14,7 @@ mod others;
 
 use super::isolating::{Isolating, IsolationError};
 use super::keeper::chain;
-use super::lease::Lease;
+use super::lease::{self, Lease};
 use crate::adapters::checkpoints::{CheckpointError, Checkpoints};
 use crate::adapters::folders::{FolderError, Folders, hosts_text};
 use crate::adapters::machine::{CommandError, Sleep};
@@ -118,7 +118,7 @@ impl Steps {
     pub async fn take(&self, action: Action, instance: Option<WantedInstance>, names: BTreeMap<String, IpAddr>) -> Result<Done, StepError> {
         match (action, instance) {
             (Action::Create { instance: id, attempt }, Some(wanted)) => {
-                let (image, digest) = self.image(&wanted).await?;
+                let (image, digest) = self.image(id, &wanted, &wanted).await?;
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
                 // To fetch it may have taken longer than the word is good for.
                 self.may_run(id, &wanted)?;
@@ -145,7 +145,7 @@ impl Steps {
                     self.discard(&pod).await?;
                     return Ok(Done { address: Some(String::new()), image_digest: None });
                 }
-                let (image, digest) = self.image(&wanted).await?;
+                let (image, digest) = self.image(id, &wanted, &wanted).await?;
                 // The pod's own attempt is in its metadata already; only labels and the cgroup matter for its containers.
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
                 self.enclose(id, &pod, &wanted).await?;
@@ -227,13 +227,29 @@ impl Steps {
     /// A step may take long. What is not wanted any more, or may run elsewhere by now, is not started at its end: the scheduler has been told
     /// that it is not there, or will take it for gone.
     pub fn may_run(&self, id: InstanceId, instance: &WantedInstance) -> Result<(), StepError> {
-        if self.wanted_still(id).is_err() {
+        let is_wanted = self.wanted.borrow().as_ref().is_some_and(|w| w.instances.get(&id).is_some_and(|i| !i.stopping));
+        if !is_wanted {
             return Err(StepError::Unwanted);
         }
         if instance.fenced && self.lease.borrow().is_over(self.sleep.total()) {
             return Err(StepError::Fenced);
         }
         Ok(())
+    }
+
+    /// Until [`Steps::may_run`] refuses it; gives why.
+    async fn until_refused(&self, id: InstanceId, instance: &WantedInstance) -> StepError {
+        let mut told = self.wanted.subscribe();
+        loop {
+            if let Err(refusal) = self.may_run(id, instance) {
+                return refusal;
+            }
+            tokio::select! {
+                // The sender is there as long as this is.
+                _ = told.changed() => {}
+                () = lease::over(&self.lease, &self.sleep), if instance.fenced => {}
+            }
+        }
     }
 
     /// Before anything runs in it: what an instance may reach is so from its first moment.
@@ -245,8 +261,17 @@ impl Steps {
         Ok(self.isolating.enclose(id, pod).await?)
     }
 
-    /// The runtime's id of the image, fetched if the node does not have it, and the digest it is known by.
-    async fn image(&self, wanted: &WantedInstance) -> Result<(String, String), StepError> {
+    /// The runtime's id of the image of one of an instance's containers, and the digest it is known by. It may take very long to fetch it: as long
+    /// as the instance may run. The scheduler hears of its end only when the step has ended.
+    async fn image(&self, id: InstanceId, whole: &WantedInstance, of: &WantedInstance) -> Result<(String, String), StepError> {
+        tokio::select! {
+            found = self.fetched(of) => found,
+            refusal = self.until_refused(id, whole) => Err(refusal),
+        }
+    }
+
+    /// Fetched if the node does not have it.
+    async fn fetched(&self, wanted: &WantedInstance) -> Result<(String, String), StepError> {
         let named = wanted.image.split_once('@').map_or(String::new(), |(_, digest)| digest.to_owned());
         let failed = |source| StepError::Image { image: wanted.image.clone(), source };
         if let Some((id, _)) = self.cri.image(&wanted.image).await.map_err(failed)? {

@@ -141,8 +141,15 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
                     plan.actions.push(Action::Stop { instance: id, container: container.id.clone(), grace_seconds });
                 }
             }
-            Some(container) if matches!(container.state, ContainerState::Exited { .. }) => {}
-            _ => plan.actions.push(remove(pod)),
+            // How it ended stays until the scheduler has heard it. That may take long, and nothing beside it runs on meanwhile.
+            Some(container) if matches!(container.state, ContainerState::Exited { .. }) => plan.actions.extend(stop_next_beside(id, pod, instance)),
+            // What comes before the main container has no longer than that.
+            _ => plan.actions.push(Action::Remove {
+                instance: id,
+                pod: pod.id.clone(),
+                container: None,
+                grace_seconds: pod.grace_seconds.min(instance.stop_grace_seconds),
+            }),
         }
         return;
     }
@@ -167,8 +174,7 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
     }
     if ended_for_good {
         // Nothing is left for sidecars to do.
-        let running = pod.beside.iter().find(|(_, c)| c.state == ContainerState::Running);
-        plan.actions.extend(running.map(|(name, c)| stop_beside(id, name, &c.id, instance)));
+        plan.actions.extend(stop_next_beside(id, pod, instance));
         return;
     }
     if !pod.ready {
@@ -209,6 +215,12 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
 
 fn stop_beside(instance: InstanceId, name: &str, container: &str, of: &WantedInstance) -> Action {
     Action::StopBeside { instance, name: name.to_owned(), container: container.to_owned(), grace_seconds: of.stop_grace_seconds }
+}
+
+/// One of those that still run.
+fn stop_next_beside(id: InstanceId, pod: &Pod, of: &WantedInstance) -> Option<Action> {
+    let running = pod.beside.iter().find(|(_, c)| c.state == ContainerState::Running);
+    running.map(|(name, c)| stop_beside(id, name, &c.id, of))
 }
 
 /// Those that have ended while the main container runs are started again, after growing pauses; those that do not live any more are

@@ -120,12 +120,12 @@ impl Control {
                 }
                 // It is looked at what there is while the disk takes the word; steps begin after that, so that a restart never falls behind
                 // what was begun. An agent that ends in between begins nothing by it.
-                self.shared.saved.send_replace(false);
+                self.shared.saving();
                 self.shared.wanted.send_replace(Some(Arc::new(wanted)));
                 if let Err(error) = self.disk.save_word(&bytes).await {
                     tracing::error!(%error, "the wanted state cannot be saved; it is followed, but a restart would not know it");
                 }
-                self.shared.saved.send_replace(true);
+                self.shared.has_saved();
                 Ok(())
             }
             Some(wire::control_message::Message::Open(open)) => {

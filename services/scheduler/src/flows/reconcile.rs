@@ -171,29 +171,33 @@ impl Reconciler {
             head.mark_unchanged();
             agents.mark_unchanged();
             clusters.mark_unchanged();
-            if let Err(error) = self.round(all).await {
-                tracing::warn!(error = format!("{error:#}"), "a round of the reconciler failed and will be repeated");
-                all = true;
-                tokio::select! {
-                    () = self.s.host.cancel.cancelled() => return,
-                    () = tokio::time::sleep(PAUSE) => {}
-                }
-            } else {
-                all = false;
-                let pause = if self.unsettled.is_empty() && !self.uneven { CALM } else { BUSY };
-                let pause = self.until_silent().map_or(pause, |ends| ends.min(pause));
-                tokio::select! {
-                    () = self.s.host.cancel.cancelled() => return,
-                    changed = head.changed() => if changed.is_err() { return },
-                    changed = agents.changed() => if changed.is_err() { return },
-                    changed = measures.changed() => {
-                        if changed.is_err() {
-                            return;
+            match self.round(all, lease).await {
+                Ok(false) => return,
+                Ok(true) => {
+                    all = false;
+                    let pause = if self.unsettled.is_empty() && !self.uneven { CALM } else { BUSY };
+                    let pause = self.until_silent().map_or(pause, |ends| ends.min(pause));
+                    tokio::select! {
+                        () = self.s.host.cancel.cancelled() => return,
+                        changed = head.changed() => if changed.is_err() { return },
+                        changed = agents.changed() => if changed.is_err() { return },
+                        changed = measures.changed() => {
+                            if changed.is_err() {
+                                return;
+                            }
+                            self.dirty.append(&mut self.measured);
                         }
-                        self.dirty.append(&mut self.measured);
+                        changed = clusters.changed() => if changed.is_err() { return },
+                        () = tokio::time::sleep(pause) => {}
                     }
-                    changed = clusters.changed() => if changed.is_err() { return },
-                    () = tokio::time::sleep(pause) => {}
+                }
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "a round of the reconciler failed and will be repeated");
+                    all = true;
+                    tokio::select! {
+                        () = self.s.host.cancel.cancelled() => return,
+                        () = tokio::time::sleep(PAUSE) => {}
+                    }
                 }
             }
             if self.s.host.cancel.is_cancelled() || !lease.check().await {
@@ -202,7 +206,8 @@ impl Reconciler {
         }
     }
 
-    async fn round(&mut self, all: bool) -> anyhow::Result<()> {
+    /// False: it was broken off, since another process may decide by now.
+    async fn round(&mut self, all: bool, lease: &mut Lease) -> anyhow::Result<bool> {
         if all {
             self.rows.forget();
             self.settle(self.s.host.log().head()).await?;
@@ -242,6 +247,11 @@ impl Reconciler {
             self.displace(&mut world).await?;
             let mut told_at = Instant::now();
             for some in self.by_priority(todo, &news).chunks(AT_ONCE) {
+                // A round may take long, and whoever decides by now finds places for the same ones.
+                if !lease.check().await {
+                    tracing::warn!("the lease was lost in the middle of a round, which is broken off");
+                    return Ok(false);
+                }
                 // Nodes need not wait for all the others: what is recorded counts, and who breaks off here tells it next time.
                 if told_at.elapsed() > untold(self.telling) {
                     self.tell().await?;
@@ -252,7 +262,7 @@ impl Reconciler {
         }
         self.tell().await?;
         self.s.moved.send_modify(|n| *n += 1);
-        Ok(())
+        Ok(true)
     }
 
     async fn tell(&mut self) -> anyhow::Result<()> {

@@ -24,6 +24,7 @@ mod health;
 mod history;
 mod isolation;
 mod kept;
+mod leading;
 mod live;
 mod measured;
 mod migrating;

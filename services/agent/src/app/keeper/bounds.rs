@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use gantry_contract::proto::scheduler as wire;
+use gantry_kernel::InstanceId;
 
 use super::Keeper;
+use crate::domain::actual::Pod;
 use crate::domain::wanted::Wanted;
 
 impl Keeper {
@@ -20,6 +22,22 @@ impl Keeper {
             }
         }
         if over { Arc::new(word.fenced(lease.grace())) } else { word.clone() }
+    }
+
+    /// What must not run twice begins to stop before anything else of the round is waited for: what the engine knows of others, the disk, and
+    /// the balancer may all take longer than is left of the lease.
+    pub(super) fn end_fenced(&mut self, wanted: &Wanted, pods: &[Pod]) {
+        if !self.fencing {
+            return;
+        }
+        let is_fenced = |id: &InstanceId| wanted.instances.get(id).is_some_and(|i| i.fenced);
+        // Nor are unanswered requests.
+        self.facts.in_use.retain(|id| !is_fenced(id));
+        for action in self.planned(wanted, pods).actions {
+            if is_fenced(&action.instance()) {
+                self.begin(action, wanted);
+            }
+        }
     }
 
     /// What showed signs of an intrusion, and is to be stopped then, stops.

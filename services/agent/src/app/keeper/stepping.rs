@@ -67,6 +67,10 @@ impl Keeper {
                     self.pause_if_evicted(id);
                 }
             }
+            // Nothing has failed. Told as a failure, it would be the instance's end, and when it may run again it would have to wait.
+            Err(refusal @ (StepError::Unwanted | StepError::Fenced)) => {
+                tracing::info!(instance.id = %id, action = name(&action), reason = %refusal, "instance step refused");
+            }
             Err(error) => {
                 memory.failure = error.sentence();
                 let failures = self.failures.entry(id).or_default();

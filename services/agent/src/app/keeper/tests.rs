@@ -112,22 +112,39 @@ async fn an_engine_that_does_not_answer_holds_up_no_requests() {
 async fn no_step_begins_before_its_word_is_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let mut keeper = keeper(folder.path()).await;
-    keeper.shared.saved.send_replace(false);
+    keeper.shared.saving();
     // Of one that is not wanted, there is nothing to make.
     let id = InstanceId(Uuid::from_u128(1));
     keeper.begin(Action::Create { instance: id, attempt: 0 }, &Wanted::default());
     tokio::task::yield_now().await;
     assert!(keeper.finished.1.try_recv().is_err() && keeper.facts.busy.contains(&id));
-    keeper.shared.saved.send_replace(true);
+    keeper.shared.has_saved();
     let (action, result) = tokio::time::timeout(Duration::from_secs(30), keeper.finished.1.recv()).await.expect("it begins").unwrap();
     assert!(action.instance() == id && result.is_ok());
+}
+
+#[tokio::test]
+async fn words_that_come_faster_than_the_disk_takes_them_hold_up_no_step() {
+    let shared = Shared::new(None);
+    shared.saving();
+    let step = shared.until_saved(false);
+    tokio::pin!(step);
+    tokio::select! {
+        biased;
+        () = &mut step => panic!("its word is not on disk"),
+        () = tokio::task::yield_now() => {}
+    }
+    shared.has_saved();
+    // The next one comes in the same moment.
+    shared.saving();
+    tokio::time::timeout(Duration::from_secs(30), step).await.expect("its own is on disk");
 }
 
 #[tokio::test]
 async fn what_must_not_run_twice_is_stopped_in_time_also_when_the_disk_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let mut keeper = keeper(folder.path()).await;
-    keeper.shared.saved.send_replace(false);
+    keeper.shared.saving();
     let ids = [1, 2].map(|n| InstanceId(Uuid::from_u128(n)));
     let instance = |n: usize| WantedInstance { instance_id: ids[n].to_string(), image: "x".into(), fenced: n == 0, ..Default::default() };
     let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![instance(0), instance(1)], ..Default::default() });
@@ -139,6 +156,37 @@ async fn what_must_not_run_twice_is_stopped_in_time_also_when_the_disk_hangs() {
     assert_eq!(action.instance(), ids[0]);
     tokio::task::yield_now().await;
     assert!(keeper.finished.1.try_recv().is_err(), "the other one waits for its word");
+}
+
+#[tokio::test]
+async fn what_must_not_run_twice_is_stopped_before_the_balancer_is_waited_for() {
+    use crate::domain::actual::{Container, ContainerState};
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    let ids = [1, 2].map(|n| InstanceId(Uuid::from_u128(n)));
+    let instance = |n: usize| WantedInstance { instance_id: ids[n].to_string(), image: "x".into(), fenced: n == 0, ..Default::default() };
+    let (word, _) = Wanted::parse(wire::WantedState { instances: vec![instance(0), instance(1)], ..Default::default() });
+    let word = Arc::new(word);
+    let pods = ids.map(|id| Pod {
+        id: format!("pod of {id}"),
+        instance: id,
+        attempt: 0,
+        ready: true,
+        spec: String::new(),
+        grace_seconds: 1,
+        container: Some(Container { id: format!("container of {id}"), attempt: 0, state: ContainerState::Running }),
+        beside: BTreeMap::new(),
+    });
+    // Both answer requests, and the engine has not got the second one as it is wanted.
+    keeper.facts.in_use = ids.into();
+    keeper.shared.lease.send_replace(Lease::new(Instant::now(), Duration::from_secs(3600)));
+    let within = keeper.within_lease(&word);
+    keeper.end_fenced(&within, &pods);
+    assert!(keeper.facts.busy.is_empty(), "as long as there is a lease");
+    keeper.shared.lease.send_replace(Lease::over());
+    let within = keeper.within_lease(&word);
+    keeper.end_fenced(&within, &pods);
+    assert_eq!(keeper.facts.busy, BTreeSet::from([ids[0]]), "the other one has its turn in the round");
 }
 
 #[tokio::test]
@@ -159,6 +207,57 @@ async fn what_is_not_wanted_any_more_or_may_run_elsewhere_is_not_started_at_the_
     assert!(may(said(false, false)).is_ok() && matches!(may(said(false, true)), Err(StepError::Fenced)));
     keeper.shared.wanted.send_replace(Some(Arc::default()));
     assert!(matches!(keeper.steps.may_run(id, &said(false, false)), Err(StepError::Unwanted)));
+}
+
+#[tokio::test]
+async fn a_step_that_waits_for_an_image_ends_when_the_instance_may_not_run_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    // Connections come in, and nobody answers.
+    let socket = folder.path().join("sock");
+    let _deaf = tokio::net::UnixListener::bind(&socket).unwrap();
+    keeper.steps.cri = Cri::lazy(&socket);
+    let id = InstanceId(Uuid::from_u128(1));
+    let instance = WantedInstance { instance_id: id.to_string(), image: "x".into(), fenced: true, ..Default::default() };
+    let (wanted, _) = Wanted::parse(wire::WantedState { instances: vec![instance.clone()], ..Default::default() });
+    let wanted = Arc::new(wanted);
+    let (steps, shared) = (keeper.steps.clone(), keeper.shared.clone());
+    let refused = async |refuse: &dyn Fn()| {
+        shared.lease.send_replace(Lease::new(Instant::now(), Duration::from_secs(3600)));
+        shared.wanted.send_replace(Some(wanted.clone()));
+        let step = steps.take(Action::Create { instance: id, attempt: 0 }, Some(instance.clone()), BTreeMap::new());
+        let meanwhile = async {
+            tokio::task::yield_now().await;
+            refuse();
+        };
+        tokio::join!(step, meanwhile).0
+    };
+    let unwanted = refused(&|| {
+        shared.wanted.send_replace(Some(Arc::default()));
+    })
+    .await;
+    assert!(matches!(unwanted, Err(StepError::Unwanted)), "{unwanted:?}");
+    let fenced = refused(&|| {
+        shared.lease.send_replace(Lease::over());
+    })
+    .await;
+    assert!(matches!(fenced, Err(StepError::Fenced)), "{fenced:?}");
+}
+
+#[tokio::test]
+async fn a_step_that_is_refused_is_no_failure_of_its_instance() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    let id = InstanceId(Uuid::from_u128(1));
+    for refusal in [StepError::Unwanted, StepError::Fenced] {
+        keeper.facts.busy.insert(id);
+        keeper.take_in((Action::Create { instance: id, attempt: 0 }, Err(refusal)));
+        assert!(keeper.facts.busy.is_empty() && keeper.facts.not_before_ms.is_empty(), "nobody has to wait when it may run");
+        assert_eq!(keeper.memory[&id].failure, "", "the scheduler would take it for its end");
+    }
+    let failed = StepError::Init { name: "first".into(), how: "ended".into() };
+    keeper.take_in((Action::Create { instance: id, attempt: 0 }, Err(failed)));
+    assert!(keeper.facts.not_before_ms.contains_key(&id) && !keeper.memory[&id].failure.is_empty());
 }
 
 #[tokio::test]
@@ -196,12 +295,12 @@ async fn nothing_is_taken_away_by_a_word_that_is_not_on_disk() {
     let mut keeper = keeper(folder.path()).await;
     let left = folder.path().join("instances").join(InstanceId(Uuid::from_u128(1)).to_string());
     std::fs::create_dir_all(&left).unwrap();
-    keeper.shared.saved.send_replace(false);
+    keeper.shared.saving();
     keeper.let_go_of_others(&Wanted::default(), &[]).await;
     assert!(keeper.shared.held.borrow().contains(&InstanceId(Uuid::from_u128(1))), "it is held meanwhile");
     tokio::task::yield_now().await;
     assert!(left.exists());
-    keeper.shared.saved.send_replace(true);
+    keeper.shared.has_saved();
     keeper.tracker.close();
     tokio::time::timeout(Duration::from_secs(30), keeper.tracker.wait()).await.expect("it goes");
     assert!(!left.exists() && keeper.shared.held.borrow().is_empty());

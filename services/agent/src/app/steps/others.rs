@@ -32,9 +32,9 @@ impl Steps {
         for container in &wanted.init {
             let started = self.beside(id, wanted, container, (pod, pod_spec), 0, names).await?;
             if container.keeps_running {
-                self.until_started(id, container, &started, pod).await?;
+                self.until_started(id, wanted, container, &started, pod).await?;
             } else {
-                self.to_its_end(id, container, &started).await?;
+                self.to_its_end(id, wanted, container, &started).await?;
             }
         }
         for container in &wanted.sidecars {
@@ -44,12 +44,15 @@ impl Steps {
     }
 
     /// Start-up probes of one that stays: what comes after it relies on it.
-    async fn until_started(&self, id: InstanceId, container: &WantedInstance, started: &str, pod: &str) -> Result<(), StepError> {
+    async fn until_started(&self, id: InstanceId, whole: &WantedInstance, container: &WantedInstance, started: &str, pod: &str) -> Result<(), StepError> {
         let own: Vec<Probe> = probes(&container.probes, &BTreeSet::new()).into_iter().filter(|p| p.purpose == Purpose::Startup).collect();
         let Some(pause) = own.iter().map(|p| p.period).min() else { return Ok(()) };
         let failed = |how: String| StepError::Init { name: container.name.clone(), how };
         let address = self.cri.pod_status(pod).await?.address;
-        tokio::time::sleep(own.iter().map(|p| p.initial_delay).max().unwrap_or_default()).await;
+        tokio::select! {
+            () = tokio::time::sleep(own.iter().map(|p| p.initial_delay).max().unwrap_or_default()) => {}
+            refusal = self.until_refused(id, whole) => return Err(refusal),
+        }
         let mut health = Health::new(own.clone(), false);
         loop {
             for (index, probe) in own.iter().enumerate().filter(|(index, _)| health.due(*index)).collect::<Vec<_>>() {
@@ -62,25 +65,20 @@ impl Steps {
             if !health.alive() {
                 return Err(failed(format!("did not start: {}", health.reason)));
             }
-            self.wanted_still(id).map_err(failed)?;
+            self.may_run(id, whole)?;
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// A sentence if it is not.
-    pub(super) fn wanted_still(&self, id: InstanceId) -> Result<(), String> {
-        let wanted = self.wanted.borrow().as_ref().is_some_and(|w| w.instances.get(&id).is_some_and(|i| !i.stopping));
-        if wanted { Ok(()) } else { Err("was stopped: the instance is not wanted any more".into()) }
-    }
-
-    async fn to_its_end(&self, id: InstanceId, container: &WantedInstance, started: &str) -> Result<(), StepError> {
+    async fn to_its_end(&self, id: InstanceId, whole: &WantedInstance, container: &WantedInstance, started: &str) -> Result<(), StepError> {
         let failed = |how: String| StepError::Init { name: container.name.clone(), how };
         loop {
             let status = self.cri.container_status(started).await?;
             if status.state == ContainerState::Exited {
                 return if status.exit_code == 0 { Ok(()) } else { Err(failed(format!("ended with exit code {} ({})", status.exit_code, status.reason))) };
             }
-            self.wanted_still(id).map_err(failed)?;
+            // It takes as long as it takes, and must not run twice either.
+            self.may_run(id, whole)?;
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -95,7 +93,7 @@ impl Steps {
         attempt: u32,
         names: &BTreeMap<String, IpAddr>,
     ) -> Result<String, StepError> {
-        let (image, _) = self.image(container).await?;
+        let (image, _) = self.image(id, wanted, container).await?;
         let address = self.cri.pod_status(pod).await?.address;
         let mounts = self.folders.prepare_for(id, wanted, container, &hosts_text(&address, &pod_spec.hostname, names)).await?;
         // What only the node knows is told of the instance, with the container's own limits.

@@ -158,6 +158,24 @@ fn a_sidecar_that_ended_is_started_again_and_one_without_a_main_container_is_not
     assert_eq!(stopped, Action::StopBeside { instance: id(1), name: "log".into(), container: "s".into(), grace_seconds: 5 });
 }
 
+#[test]
+fn of_what_is_stopped_nothing_runs_on_until_the_scheduler_has_heard_it() {
+    let sidecars = vec![wire::WantedInstance { name: "log".into(), image: "y".into(), ..Default::default() }];
+    // As when the lease is almost over, and nobody hears it.
+    let stopping = wire::WantedInstance { sidecars, stopping: true, stop_grace_seconds: 1, ..instance(1) };
+    let all = wanted([stopping.clone()]);
+    let seen = |main: Option<ContainerState>, beside: ContainerState| Pod {
+        spec: fingerprint(&stopping),
+        beside: BTreeMap::from([("log".to_owned(), Container { id: "s".into(), attempt: 0, state: beside })]),
+        ..pod(1, main)
+    };
+    let next = |pod: Pod| plan(&all, &[pod], &Facts::default());
+    let ended = only(next(seen(exited(0, 0), ContainerState::Running)));
+    assert_eq!(ended, Action::StopBeside { instance: id(1), name: "log".into(), container: "s".into(), grace_seconds: 1 });
+    assert!(next(seen(exited(0, 0), exited(0, 0).unwrap())).actions.is_empty(), "how it ended is not heard yet");
+    assert!(matches!(only(next(seen(None, ContainerState::Running))), Action::Remove { grace_seconds: 1, .. }));
+}
+
 /// What the runtime would do with an action; `fail` = it breaks half-way.
 fn apply(world: &mut Vec<Pod>, action: &Action, wanted: &Wanted, fail: bool, serial: &mut u32) {
     *serial += 1;
