@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use quick_xml::Reader;
+use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
 use serde::Deserialize;
 
@@ -92,6 +93,35 @@ pub fn write_list(work: &Work) -> Result<()> {
 /// When it is not readable.
 pub fn totals(junit: &Path) -> Result<Totals> {
     Ok(totals_of(&outcomes(&fs::read_to_string(junit)?)?))
+}
+
+/// The names of the tests of a JUnit file that failed, without what they are in.
+///
+/// # Errors
+/// When it is not readable.
+pub fn failed(junit: &Path) -> Result<Vec<String>> {
+    let outcomes = outcomes(&fs::read_to_string(junit)?)?;
+    let failed = outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::Failed);
+    failed.map(|(name, _)| Ok(unescape(name.split_once(' ').map_or(name.as_str(), |(_, name)| name))?.into_owned())).collect()
+}
+
+/// The totals of tests of which some were run again.
+///
+/// # Errors
+/// When one of the files is not readable.
+pub fn totals_of_two(first: &Path, second: &Path) -> Result<Totals> {
+    let (first, second) = (fs::read_to_string(first)?, fs::read_to_string(second)?);
+    Ok(totals_of(&later(outcomes(&first)?, &outcomes(&second)?)))
+}
+
+/// What failed and then passed has passed later.
+fn later(mut first: Outcomes, second: &Outcomes) -> Outcomes {
+    for (name, outcome) in &mut first {
+        if *outcome == Outcome::Failed && second.get(name) == Some(&Outcome::Passed) {
+            *outcome = Outcome::PassedLater;
+        }
+    }
+    first
 }
 
 fn totals_of(outcomes: &Outcomes) -> Totals {
@@ -213,6 +243,20 @@ mod tests {
         assert_eq!(totals.passed_later, ["gantry-registry::it shaky"]);
         let steady = totals_of(&outcomes(JUNIT).expect("read"));
         assert_eq!((steady.text.as_str(), steady.passed_later.len()), ("3 run, 2 passed, 1 failed: gantry-scheduler::it bad", 0));
+    }
+
+    #[test]
+    fn what_failed_and_passed_when_its_file_was_run_again_passed_later() {
+        let one = |name: &str, failed: bool| (name.to_owned(), if failed { Outcome::Failed } else { Outcome::Passed });
+        let first = Outcomes::from([one("test a", true), one("test b", false), one("test c", true)]);
+        let again = Outcomes::from([one("test a", false), one("test c", true)]);
+        let totals = totals_of(&later(first, &again));
+        assert_eq!(totals.text, "3 run, 2 passed, 1 failed: test c; 1 passed at the second try");
+        assert_eq!(totals.passed_later, ["test a"]);
+        let file = tempfile::NamedTempFile::new().expect("made");
+        fs::write(file.path(), r#"<t><testcase name="says &quot;no&quot;" classname="test"><failure/></testcase><testcase name="b" classname="test"/></t>"#)
+            .expect("written");
+        assert_eq!(failed(file.path()).expect("read"), [r#"says "no""#]);
     }
 
     #[test]
