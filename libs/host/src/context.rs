@@ -27,6 +27,7 @@ use crate::serve::{Entrance, service_of};
 use crate::shown::Shown;
 use crate::sign_in::Looks;
 use crate::tls::shown_client_config;
+use crate::trusted::Trusted;
 
 /// How long an answer waits for its own write to be readable.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -62,6 +63,8 @@ pub struct HostInner {
     pub leaf: Leaf,
     /// As it is now.
     pub shown: Arc<Shown>,
+    /// Whose certificates are taken, as it is now; [`Pki::ca_pem`] is as it was at the start.
+    pub trusted: Arc<Trusted>,
     pub progress: Progress,
     stored: Option<Stored>,
     addresses: Addresses,
@@ -137,8 +140,9 @@ impl Host {
         let leaf = pki.leaf(name, &[])?;
         let caller = leaf.der()?.0.first().and_then(|certificate| service_of(certificate));
         let shown = Shown::new(leaf.clone())?;
+        let trusted = Trusted::new(&pki.ca_pem)?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(shown_client_config(&pki, shown.clone())?)
+            .tls_backend_preconfigured(shown_client_config(trusted.clone(), shown.clone()))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(30))
@@ -184,6 +188,7 @@ impl Host {
             pki,
             leaf,
             shown,
+            trusted,
             progress: Progress::default(),
             stored,
             addresses,
@@ -380,10 +385,20 @@ impl Host {
         Ok(())
     }
 
+    /// From now on new connections trust these authorities (PEM), those that come in and those that go out.
+    ///
+    /// # Errors
+    /// A damaged certificate, or none: those before are trusted still.
+    pub fn trust(&self, ca_pem: &str) -> anyhow::Result<()> {
+        self.trusted.replace(ca_pem)?;
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
     fn grpc_tls(&self, service: &str) -> tonic::transport::ClientTlsConfig {
         let leaf = self.shown.leaf();
         tonic::transport::ClientTlsConfig::new()
-            .ca_certificate(tonic::transport::Certificate::from_pem(&self.pki.ca_pem))
+            .ca_certificate(tonic::transport::Certificate::from_pem(self.trusted.pem()))
             .identity(tonic::transport::Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
             .domain_name(format!("{service}.{}", crate::pki::SERVER_SUFFIX))
     }

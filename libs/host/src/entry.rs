@@ -164,7 +164,7 @@ pub async fn start<S: Service>(config: S::Config, running: &Running) -> anyhow::
     let mutual = parts.public.is_none();
     let public_name = host.platform.public_host().split(':').next().unwrap_or("localhost").to_owned();
     let tls = if mutual {
-        tls::shown_server_config(&host.pki, host.shown.clone())?
+        tls::shown_server_config(host.trusted.clone(), host.shown.clone())
     } else {
         let of_an_operator = host.pki.kept(S::NAME)?.is_some();
         tls::door_config(if of_an_operator { host.shown.clone() } else { Shown::new(host.pki.leaf(S::NAME, &[&public_name])?)? })

@@ -29,6 +29,7 @@ mod sse;
 pub mod telemetry;
 mod tls;
 mod transcode;
+mod trusted;
 
 pub use channel::Channel;
 pub use config::{ConfigFaults, Platform, Section, load};
@@ -50,6 +51,7 @@ pub use sign_in::SignIn;
 pub use sse::{WatchQuery, watch_list};
 pub use tls::{client_config, door_config, server_config, shown_client_config};
 pub use transcode::Rest;
+pub use trusted::{Trusted, joined};
 
 /// What handlers return.
 pub type ApiResult<T> = Result<T, gantry_kernel::Problem>;

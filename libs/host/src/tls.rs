@@ -10,8 +10,9 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::pki::{Leaf, Pki};
 use crate::shown::Shown;
+use crate::trusted::Trusted;
 
-fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
+pub(crate) fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         roots.add(certificate.context("ca.pem")?)?;
@@ -19,15 +20,11 @@ fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// For callers with a certificate of the same authority, who are shown whatever is `shown` then.
-///
-/// # Errors
-/// When the authority's certificate is damaged.
-pub(crate) fn shown_server_config(pki: &Pki, shown: Arc<Shown>) -> anyhow::Result<Arc<ServerConfig>> {
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots(&pki.ca_pem)?)).build()?;
-    let mut config = ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(shown);
+/// For callers with a certificate of whom is `trusted` then, who are shown whatever is `shown` then.
+pub(crate) fn shown_server_config(trusted: Arc<Trusted>, shown: Arc<Shown>) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder().with_client_cert_verifier(trusted).with_cert_resolver(shown);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 /// For callers of any kind, who are shown whatever is `shown` then.
@@ -37,12 +34,9 @@ pub fn door_config(shown: Arc<Shown>) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// Trusts the installation's authority only, and shows whatever is `shown` then.
-///
-/// # Errors
-/// When the authority's certificate is damaged.
-pub fn shown_client_config(pki: &Pki, shown: Arc<Shown>) -> anyhow::Result<ClientConfig> {
-    Ok(ClientConfig::builder().with_root_certificates(roots(&pki.ca_pem)?).with_client_cert_resolver(shown))
+/// Trusts the installation's authorities only, those that are `trusted` then, and shows whatever is `shown` then.
+pub fn shown_client_config(trusted: Arc<Trusted>, shown: Arc<Shown>) -> ClientConfig {
+    ClientConfig::builder().dangerous().with_custom_certificate_verifier(trusted).with_client_cert_resolver(shown)
 }
 
 /// `mutual`: only callers with a certificate of the same authority are let in.

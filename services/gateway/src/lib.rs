@@ -82,7 +82,7 @@ impl Service for Gateway {
 
 fn door(config: &GatewayConfig, host: &Host, public: url::Url, name: &str) -> anyhow::Result<Door> {
     let prefix = format!("{}:gateway", host.platform.prefix);
-    let client = gantry_host::shown_client_config(&host.pki, host.shown.clone())?;
+    let client = gantry_host::shown_client_config(host.trusted.clone(), host.shown.clone());
     let (of, beside) = (host.clone(), host.clone());
     let upstreams = Upstreams::new(move |service| of.url_of(service).ok(), client).with_neighbours(move |service| beside.neighbour(service));
     let store = Store::new(host.redis.clone(), &prefix, &host.master_key()?);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use gantry_host::{Host, Leaf, Pki, client_config};
+use gantry_host::{Host, Leaf, Pki, Shown, joined, shown_client_config};
 use gantry_kernel::{Name, OffsetDateTime};
 use rcgen::{CertificateParams, KeyPair};
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use serde_json::json;
 const PATIENCE: Duration = Duration::from_secs(30);
 const CERTIFICATE: &str = "agent.pem";
 const KEY: &str = "agent.key";
+const AUTHORITIES: &str = "ca.pem";
 
 /// What identity answers.
 #[derive(Deserialize)]
@@ -66,17 +67,50 @@ pub async fn join(ca_dir: &Path, url: &str, node: &str, token: &str, ca: Option<
     Ok(ca_dir.join(CERTIFICATE))
 }
 
-/// The next certificate for the same key; the present one shows who asks.
+/// What a renewal gives.
+pub struct Renewed {
+    pub leaf: Leaf,
+    /// To be trusted from now on (PEM).
+    pub authorities: String,
+}
+
+/// The next certificate for the same key; the present one shows who asks. The authorities that come with it are kept with those before.
 ///
 /// # Errors
 /// No connection, or a refusal.
-pub async fn renew(host: &Host, leaf: &Leaf) -> Result<Leaf> {
+pub async fn renew(host: &Host, leaf: &Leaf) -> Result<Renewed> {
     let request = request(&KeyPair::from_pem(&leaf.key_pem).context("the node's key")?)?;
-    let client = reqwest::Client::builder().tls_backend_preconfigured(client_config(&host.pki, leaf)?).timeout(PATIENCE).build()?;
+    let client =
+        reqwest::Client::builder().tls_backend_preconfigured(shown_client_config(host.trusted.clone(), Shown::new(leaf.clone())?)).timeout(PATIENCE).build()?;
     let url = format!("{}/api/v1/node-certificates/renewals", host.url_of("identity")?);
     let signed = taken(client.post(&url).json(&json!({ "request": request })).send().await.context("identity cannot be reached")?).await?;
-    keep(&host.platform.ca_dir, None, &signed)?;
-    Pki::open(&host.platform.ca_dir)?.leaf("agent", &[])
+    let dir = &host.platform.ca_dir;
+    let authorities = take_in_authorities(dir, &host.trusted.pem(), &signed.ca, host.env.now())?;
+    keep(dir, None, &signed)?;
+    Ok(Renewed { leaf: Pki::open(dir)?.leaf("agent", &[])?, authorities })
+}
+
+/// Writes down whom the platform trusts (`told`), beside whom was trusted before: what lies on disk, where an operator may have changed it,
+/// or else what is `trusted` now. Gives all of them. What is told and is damaged changes nothing: the certificate is good all the same.
+fn take_in_authorities(ca_dir: &Path, trusted: &str, told: &str, now: OffsetDateTime) -> Result<String> {
+    let path = ca_dir.join(AUTHORITIES);
+    let kept = std::fs::read_to_string(&path).ok();
+    // A damaged file is written anew from what counts here.
+    let present = kept.as_deref().filter(|kept| joined(trusted, kept, now).is_ok()).unwrap_or(trusted);
+    let all = match joined(present, told, now) {
+        Ok(all) => all,
+        Err(error) => {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the authorities that came with the node's certificate are not taken in; those before are trusted still"
+            );
+            return Ok(present.to_owned());
+        }
+    };
+    if kept.as_deref() != Some(all.as_str()) {
+        put(&path, &all, 0o644)?;
+    }
+    Ok(all)
 }
 
 /// PKCS#10 in PEM: only the key in it counts.
@@ -101,7 +135,7 @@ fn keep(ca_dir: &Path, key: Option<&str>, signed: &Signed) -> Result<()> {
     std::fs::create_dir_all(ca_dir).with_context(|| format!("cannot make {}", ca_dir.display()))?;
     if let Some(key) = key {
         put(&ca_dir.join(KEY), key, 0o600)?;
-        put(&ca_dir.join("ca.pem"), &signed.ca, 0o644)?;
+        put(&ca_dir.join(AUTHORITIES), &signed.ca, 0o644)?;
     }
     put(&ca_dir.join(CERTIFICATE), &signed.pem, 0o644)
 }
@@ -126,7 +160,7 @@ fn put(path: &Path, text: &str, mode: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use gantry_host::NodeCertificate;
+    use gantry_host::{NodeCertificate, client_config};
 
     use super::*;
 
@@ -152,6 +186,26 @@ mod tests {
         let next = Pki::open(machine.path()).unwrap().leaf("agent", &[]).unwrap();
         assert!(next.chain_pem != leaf.chain_pem && next.key_pem == leaf.key_pem && client_config(&pki, &next).is_ok());
         assert_eq!(certificate(&pki.leaf("agent", &[]).unwrap().chain_pem), None, "the platform's own is no node's");
+    }
+
+    #[test]
+    fn an_authority_that_comes_with_a_renewal_is_trusted_beside_the_one_before() {
+        let (root, machine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [old, new] = ["old", "new"].map(|name| Pki::open(&root.path().join(name)).unwrap().ca_pem);
+        let now = gantry_kernel::Env::system().now();
+        let written = || std::fs::read_to_string(machine.path().join("ca.pem")).unwrap();
+        let count = |pem: &str| pem.matches("BEGIN CERTIFICATE").count();
+        std::fs::write(machine.path().join("ca.pem"), &old).unwrap();
+        assert_eq!(count(&take_in_authorities(machine.path(), &old, &old, now).unwrap()), 1, "the same as before");
+        let both = take_in_authorities(machine.path(), &old, &new, now).unwrap();
+        assert!(both.contains(new.trim()) && both.contains(old.trim()) && written() == both);
+        // What an agent that starts anew reads.
+        assert_eq!(Pki::open(machine.path()).unwrap().ca_pem, both);
+        // Damaged on the way, and on the disk.
+        assert_eq!(take_in_authorities(machine.path(), &both, "x", now).unwrap(), both);
+        std::fs::write(machine.path().join("ca.pem"), "half").unwrap();
+        assert_eq!(count(&take_in_authorities(machine.path(), &both, &new, now).unwrap()), 2);
+        assert_eq!(count(&written()), 2);
     }
 
     #[tokio::test]

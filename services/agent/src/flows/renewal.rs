@@ -1,6 +1,6 @@
 //! A node's certificate is renewed at half of its life; the node's own port, and what dials the scheduler, show the new one from then on,
-//! as they do with one that somebody else has put in its place.
-//! Connections that stand go on.
+//! as they do with one that somebody else has put in its place. With it come the authorities that the platform trusts: another one counts
+//! from then on, beside the one before until that ends. Connections that stand go on.
 
 use std::time::Duration;
 
@@ -60,7 +60,10 @@ impl Renewal {
     }
 
     async fn renewed(&mut self) -> anyhow::Result<()> {
-        let leaf = enrolment::renew(&self.host, &self.leaf).await?;
+        let renewed = enrolment::renew(&self.host, &self.leaf).await?;
+        // First: whoever is dialled next may show a certificate of the new authority.
+        self.host.trust(&renewed.authorities)?;
+        let leaf = renewed.leaf;
         self.host.show(&leaf)?;
         self.line.replace(dial(&self.host, &leaf)?);
         self.leaf = leaf;
@@ -76,7 +79,7 @@ fn until_half(present: &Certificate, now: time::OffsetDateTime) -> Duration {
 /// The scheduler, with this certificate.
 fn dial(host: &Host, leaf: &Leaf) -> anyhow::Result<Channel> {
     let tls = ClientTlsConfig::new()
-        .ca_certificate(tonic::transport::Certificate::from_pem(&host.pki.ca_pem))
+        .ca_certificate(tonic::transport::Certificate::from_pem(host.trusted.pem()))
         .identity(tonic::transport::Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
         .domain_name(format!("scheduler.{}", gantry_host::SERVER_SUFFIX));
     let endpoint = Endpoint::from_shared(host.url_of("scheduler")?)?
