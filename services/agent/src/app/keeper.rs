@@ -141,20 +141,21 @@ impl Shared {
         }
     }
 
-    /// A word is followed, and not on disk yet.
-    pub fn saving(&self) {
+    /// A word is followed, and not on disk yet; gives its number.
+    pub fn saving(&self) -> u64 {
         self.saved.send_modify(|saved| saved.followed += 1);
+        self.saved.borrow().followed
     }
 
-    /// The word that is followed is on disk, or nobody tries to write it any more.
-    pub fn has_saved(&self) {
-        self.saved.send_modify(|saved| saved.on_disk = saved.followed);
+    /// The word of this number is on disk, and those before it are of no use any more, or nobody tries to write it any more.
+    pub fn has_saved(&self, number: u64) {
+        self.saved.send_modify(|saved| saved.on_disk = saved.on_disk.max(number));
     }
 
     /// Until the word that is followed now is on disk; not one that comes later, since they may come faster than the disk takes them. What must
     /// not run twice does not wait longer than the lease lasts: a disk that hangs must not keep it from being stopped, and nothing of it is
     /// started after that.
-    async fn until_saved(&self, fenced: bool) {
+    pub(crate) async fn until_saved(&self, fenced: bool) {
         let mut told = self.saved.subscribe();
         let word = told.borrow().followed;
         let saved = async {

@@ -12,16 +12,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::disk::Disk;
 use crate::app::keeper::Shared;
-use crate::app::lease::{Beats, Kept, Lease};
+use crate::app::lease::{Beats, Lease};
 use crate::app::line::Line;
 use crate::app::sessions::Sessions;
 use crate::domain::routes::{Network, routes};
 use crate::domain::wanted::Wanted;
+use crate::flows::saving::{self, Words};
 
 /// The scheduler takes the node for lost after a few of these.
 const LEASE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// At shutdown the last word gets this long to reach the disk; what was begun by it waited for that.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// Secrets and configs travel inside.
 const MAX_MESSAGE: usize = 64 << 20;
 
@@ -37,14 +40,30 @@ pub struct Control {
 }
 
 impl Control {
-    /// Stays attached until cancelled, with growing pauses between attempts.
+    /// Stays attached until cancelled, with growing pauses between attempts. What has to be kept is written beside that.
     pub async fn run(self, cancel: CancellationToken) {
+        let (words, waiting) = saving::words();
+        let writing = saving::write(waiting, self.disk.clone(), self.shared.clone());
+        let leases = saving::leases(self.shared.lease.subscribe(), self.disk.clone(), self.shared.sleep);
+        tokio::pin!(writing);
+        tokio::select! {
+            () = self.stay(words, cancel) => {}
+            // These two go on for as long as words and leases may come.
+            () = &mut writing => return,
+            () = leases => return,
+        }
+        if tokio::time::timeout(LAST_WORD, writing).await.is_err() {
+            tracing::warn!("the disk does not take the last word of the scheduler; the next agent begins with the one before");
+        }
+    }
+
+    async fn stay(&self, words: Words, cancel: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = tokio::time::Instant::now();
             let ended = tokio::select! {
                 () = cancel.cancelled() => return,
-                ended = self.attach() => ended,
+                ended = self.attach(&words) => ended,
             };
             if began.elapsed() > LAST_PAUSE {
                 pause = FIRST_PAUSE;
@@ -66,7 +85,7 @@ impl Control {
         }
     }
 
-    async fn attach(&self) -> Result<(), tonic::Status> {
+    async fn attach(&self, words: &Words) -> Result<(), tonic::Status> {
         let (messages, outbox) = mpsc::channel(4);
         let hello = wire::Hello { node: self.node.clone(), facts: Some(self.facts.clone()) };
         // Cannot be full: it was just made.
@@ -76,7 +95,6 @@ impl Control {
         tracing::info!(node.id = self.node, "attached to the scheduler");
         let mut status = self.shared.status.subscribe();
         let mut beats = Beats::default();
-        let mut kept = Kept::new(self.disk.clone());
         loop {
             let now = wire::Status { beat: beats.next(self.shared.sleep.total()), ..status.borrow_and_update().clone() };
             if messages.send(message(wire::agent_message::Message::Status(now))).await.is_err() {
@@ -98,10 +116,9 @@ impl Control {
                                 if let Some((sent, slept)) = beats.confirmed(heard.beat) {
                                     let lease = Lease::new(sent, Duration::from_millis(heard.timeout_ms.into())).sent_after(slept);
                                     self.shared.lease.send_replace(lease);
-                                    kept.keep(lease.awake(self.shared.sleep.total())).await;
                                 }
                             }
-                            other => self.take_in(other).await?,
+                            other => self.take_in(other, words)?,
                         },
                         None => return Ok(()),
                     },
@@ -110,7 +127,8 @@ impl Control {
         }
     }
 
-    async fn take_in(&self, word: Option<wire::control_message::Message>) -> Result<(), tonic::Status> {
+    /// Waits for nothing: while it did, the node would say nothing, and be taken for lost.
+    fn take_in(&self, word: Option<wire::control_message::Message>, words: &Words) -> Result<(), tonic::Status> {
         match word {
             Some(wire::control_message::Message::Wanted(state)) => {
                 let bytes = state.encode_to_vec();
@@ -120,12 +138,8 @@ impl Control {
                 }
                 // It is looked at what there is while the disk takes the word; steps begin after that, so that a restart never falls behind
                 // what was begun. An agent that ends in between begins nothing by it.
-                self.shared.saving();
+                words.save(&self.shared, bytes);
                 self.shared.wanted.send_replace(Some(Arc::new(wanted)));
-                if let Err(error) = self.disk.save_word(&bytes).await {
-                    tracing::error!(%error, "the wanted state cannot be saved; it is followed, but a restart would not know it");
-                }
-                self.shared.has_saved();
                 Ok(())
             }
             Some(wire::control_message::Message::Open(open)) => {
@@ -134,9 +148,7 @@ impl Control {
             }
             Some(wire::control_message::Message::Rejected(rejected)) if rejected.removed => {
                 tracing::error!(node.id = self.node, reason = rejected.reason, "this node is no part of the platform any more; its containers are stopped");
-                if let Err(error) = self.disk.save_wanted(&wire::WantedState::default()).await {
-                    tracing::error!(%error, "that nothing is wanted any more cannot be saved; it is followed, but a restart would not know it");
-                }
+                words.save(&self.shared, wire::WantedState::default().encode_to_vec());
                 self.shared.part();
                 Err(tonic::Status::permission_denied(rejected.reason))
             }

@@ -118,7 +118,7 @@ async fn no_step_begins_before_its_word_is_on_disk() {
     keeper.begin(Action::Create { instance: id, attempt: 0 }, &Wanted::default());
     tokio::task::yield_now().await;
     assert!(keeper.finished.1.try_recv().is_err() && keeper.facts.busy.contains(&id));
-    keeper.shared.has_saved();
+    keeper.shared.has_saved(1);
     let (action, result) = tokio::time::timeout(Duration::from_secs(30), keeper.finished.1.recv()).await.expect("it begins").unwrap();
     assert!(action.instance() == id && result.is_ok());
 }
@@ -134,7 +134,7 @@ async fn words_that_come_faster_than_the_disk_takes_them_hold_up_no_step() {
         () = &mut step => panic!("its word is not on disk"),
         () = tokio::task::yield_now() => {}
     }
-    shared.has_saved();
+    shared.has_saved(1);
     // The next one comes in the same moment.
     shared.saving();
     tokio::time::timeout(Duration::from_secs(30), step).await.expect("its own is on disk");
@@ -300,7 +300,7 @@ async fn nothing_is_taken_away_by_a_word_that_is_not_on_disk() {
     assert!(keeper.shared.held.borrow().contains(&InstanceId(Uuid::from_u128(1))), "it is held meanwhile");
     tokio::task::yield_now().await;
     assert!(left.exists());
-    keeper.shared.has_saved();
+    keeper.shared.has_saved(1);
     keeper.tracker.close();
     tokio::time::timeout(Duration::from_secs(30), keeper.tracker.wait()).await.expect("it goes");
     assert!(!left.exists() && keeper.shared.held.borrow().is_empty());
