@@ -36,4 +36,5 @@ pub mod runtime;
 pub mod seal;
 pub mod sizes;
 pub mod tables;
+pub mod turns;
 pub mod volumes;

@@ -7,13 +7,15 @@ use std::time::Duration;
 use gantry_cri::Cri;
 use gantry_kernel::InstanceId;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::probe::ask;
-use crate::domain::health::{Health, Probe};
+use crate::domain::health::{Health, Probe, Purpose};
 
-/// Until a container is ready for the first time it is asked this often, whatever its period, so that releases are quick.
+/// Until a container is ready for the first time it is asked this often whether it has started and is ready, whatever its period, so that
+/// releases are quick. What fails counts once in a period all the same: a slow start has the time that its probes give it.
 const EAGER: Duration = Duration::from_millis(200);
 
 /// A running container to be asked.
@@ -124,26 +126,121 @@ impl Asking {
     async fn run(self) {
         tokio::time::sleep(self.probe.initial_delay).await;
         let mut ready_once = false;
+        let mut failed_at: Option<Instant> = None;
         loop {
             if lock(&self.health).due(self.index) && !self.stands_still() {
+                let began = Instant::now();
                 let answer = ask(&self.cri, &self.container, &self.address, &self.probe.check, self.probe.timeout).await;
                 if self.stands_still() {
                     continue;
                 }
                 let mut health = lock(&self.health);
                 let before = (health.ready(), health.alive(), health.started());
-                health.answer(self.index, answer);
+                match answer {
+                    Err(why) if !counts(failed_at, began, self.probe.period) => health.failed_early(self.index, why),
+                    answer => {
+                        failed_at = answer.is_err().then_some(began);
+                        health.answer(self.index, answer);
+                    }
+                }
                 ready_once |= health.ready();
                 if before != (health.ready(), health.alive(), health.started()) {
                     self.changed.notify_one();
                 }
             }
-            let pause = if ready_once { self.probe.period } else { self.probe.period.min(EAGER) };
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause(&self.probe, ready_once)).await;
         }
     }
 }
 
+/// Until the next question. Whether it is alive is not asked sooner: nothing waits for the answer.
+fn pause(probe: &Probe, ready_once: bool) -> Duration {
+    if ready_once || probe.purpose == Purpose::Live { probe.period } else { probe.period.min(EAGER) }
+}
+
+/// Whether a failure of now is one more: not within a period of the last that was counted, by when they were asked. Nearly a period is one,
+/// since pauses are not kept to the millisecond.
+fn counts(last: Option<Instant>, now: Instant, period: Duration) -> bool {
+    last.is_none_or(|last| now.saturating_duration_since(last) + EAGER / 2 >= period)
+}
+
 fn lock(health: &Mutex<Health>) -> std::sync::MutexGuard<'_, Health> {
     health.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_kernel::Uuid;
+
+    use super::*;
+    use crate::domain::health::Check;
+
+    fn probe(purpose: Purpose, check: Check, period: Duration) -> Probe {
+        Probe { purpose, check, period, timeout: Duration::from_secs(3600), initial_delay: Duration::ZERO, failures: 3, successes: 1 }
+    }
+
+    #[test]
+    fn what_is_slow_to_start_has_the_time_that_its_probes_give_it() {
+        let ten = Duration::from_secs(10);
+        let of = |purpose| probe(purpose, Check::Tcp { port: 1 }, ten);
+        for (purpose, ready_once, expected) in [
+            (Purpose::Startup, false, EAGER),
+            (Purpose::Ready, false, EAGER),
+            (Purpose::Live, false, ten),
+            (Purpose::Live, true, ten),
+            (Purpose::Ready, true, ten),
+        ] {
+            assert_eq!(pause(&of(purpose), ready_once), expected, "{purpose:?}");
+        }
+        // Asked five times a second for half a minute, and dead after three failures: ten seconds apart.
+        let (began, mut last, mut counted) = (Instant::now(), None, 0);
+        for n in 0..150 {
+            let now = began + EAGER * n;
+            if counts(last, now, ten) {
+                (last, counted) = (Some(now), counted + 1);
+            }
+        }
+        assert_eq!(counted, 3);
+        // One that is asked as often as it says counts each time.
+        assert!(counts(Some(began), began + Duration::from_millis(100), Duration::from_millis(100)));
+        assert!(counts(Some(began), began + ten, ten));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_hangs_at_one_containers_command_keeps_no_other_probe_from_its_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("sock");
+        // Connections come in, and nobody answers.
+        let _deaf = tokio::net::UnixListener::bind(&socket).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (changed, tracker, cancel) = (Arc::new(Notify::new()), TaskTracker::new(), CancellationToken::new());
+        let held = watch::Sender::new(BTreeSet::new());
+        let mut probing = Probing::new(Cri::lazy(socket), changed.clone(), held.subscribe(), tracker.clone(), cancel.clone());
+        let id = |n: u128| InstanceId(Uuid::from_u128(n));
+        let period = Duration::from_millis(100);
+        let subject = |n: u128, probes| Subject {
+            instance: id(n),
+            name: String::new(),
+            container: n.to_string(),
+            address: "127.0.0.1".into(),
+            probes,
+            ready_before: false,
+        };
+        let hangs = || probe(Purpose::Ready, Check::Command(vec!["true".into()]), period);
+        let mut subjects: Vec<Subject> = (1..=200).map(|n| subject(n, vec![hangs()])).collect();
+        subjects.push(subject(1000, vec![probe(Purpose::Ready, Check::Tcp { port }, period)]));
+        probing.watch(subjects);
+        let ready = |n: u128| probing.health(id(n), "", &n.to_string()).is_some_and(|h| h.ready());
+        let answered = async {
+            while !ready(1000) {
+                changed.notified().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), answered).await.expect("it is answered");
+        assert!(!ready(1));
+        cancel.cancel();
+        tracker.close();
+        tokio::time::timeout(Duration::from_secs(30), tracker.wait()).await.expect("nobody is waited for");
+    }
 }

@@ -8,12 +8,13 @@ mod volumes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
 use gantry_contract::proto::scheduler::agents_client::AgentsClient;
 use gantry_cri::{Attach, Cri, CriError, Exec, Outcome};
 use gantry_kernel::InstanceId;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,12 +24,15 @@ use super::line::Line;
 use crate::adapters::checkpoints::Checkpoints;
 use crate::adapters::commands::Commands;
 use crate::adapters::processes;
+use crate::adapters::turns::Turns;
 use crate::adapters::volumes::Volumes;
 use crate::domain::actual::Pod;
 use crate::domain::wanted::staying;
 
 /// Frames that wait for a slow scheduler.
 const WAITING: usize = 16;
+/// A command waits so long for those before it that are just being started in the same container.
+const STARTING: Duration = Duration::from_secs(20);
 
 /// How the main container of an instance is called.
 pub const MAIN: &str = "main";
@@ -51,8 +55,9 @@ pub struct Sessions {
     pub cancel: CancellationToken,
     pub commands: Commands,
     pub checkpoints: Checkpoints,
-    /// One command is started at a time, so that it is known which process is whose.
-    pub starting: Arc<Mutex<()>>,
+    /// Of each container one command is started at a time, so that it is known which process is whose. An engine that hangs at one container's
+    /// holds up no other's.
+    pub starting: Arc<Turns>,
 }
 
 /// The way to the caller and back.
@@ -107,7 +112,7 @@ impl Sessions {
         let said = async {
             pipe.send(END, end.to_string().as_bytes()).await;
             // The stream must outlive what was sent over it: the scheduler ends it when it has read the end.
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pipe.from.message()).await;
+            let _ = tokio::time::timeout(Duration::from_secs(5), pipe.from.message()).await;
         };
         tokio::select! { () = said => {}, () = self.cancel.cancelled() => {} }
         Ok(())
@@ -175,7 +180,13 @@ impl Sessions {
     async fn exec(&self, open: &wire::OpenSession, container: &str, pipe: &mut Pipe) -> Result<Option<i32>, Refused> {
         let exec = Exec { command: open.command.clone(), tty: open.tty, stdin: open.stdin };
         let first = self.cri.container_status(container).await?.pid;
-        let held = self.starting.clone().lock_owned().await;
+        let held = tokio::select! {
+            held = tokio::time::timeout(STARTING, self.starting.take(container)) => held.map_err(|_| {
+                Refused("the container runtime still has not started a command that was asked for before in this container; try again later".into())
+            })?,
+            () = self.cancel.cancelled() => return Ok(None),
+            () = pipe.to.closed() => return Ok(None),
+        };
         let (first, before) = match processes::beside(first).await {
             Ok(before) => (first, before),
             // With nothing known of before, the instance's own process would be taken for the command.
@@ -218,7 +229,7 @@ impl Sessions {
         for _ in 0..50 {
             match self.cri.container_status(container).await {
                 Ok(status) if status.finished_at > 0 => return Ok(Some(status.exit_code)),
-                Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 Err(error) if error.is_not_found() => break,
                 Err(error) => return Err(error.into()),
             }

@@ -114,6 +114,14 @@ impl Health {
         Self { probes, tracks, reason: String::new() }
     }
 
+    /// A question that was asked before its time, so that a good answer is known soon, has failed: nobody's count of failures grows by it.
+    pub fn failed_early(&mut self, index: usize, why: String) {
+        if let Some(track) = self.tracks.get_mut(index) {
+            track.successes = 0;
+            self.reason = why;
+        }
+    }
+
     pub fn probes(&self) -> &[Probe] {
         &self.probes
     }
@@ -208,6 +216,21 @@ mod tests {
         assert!(health.alive());
         health.answer(0, Err("x".into()));
         assert!(!health.alive() && !health.ready());
+    }
+
+    #[test]
+    fn questions_before_their_time_count_when_they_are_answered_well_and_not_when_they_fail() {
+        let mut health = health(&[probe("startup", 2, 2)]);
+        for _ in 0..10 {
+            health.failed_early(0, "refused".into());
+        }
+        assert!(health.alive() && !health.started() && health.reason == "refused");
+        health.answer(0, Ok(()));
+        health.failed_early(0, "refused".into());
+        health.answer(0, Ok(()));
+        assert!(!health.started(), "not twice in a row");
+        health.answer(0, Ok(()));
+        assert!(health.started());
     }
 
     #[test]
