@@ -4,24 +4,29 @@
 
 mod filling;
 mod image;
+mod reading;
+mod recovering;
 mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::fs;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::OwnedMutexGuard;
 
 pub use image::may_grow_mounted;
-use image::{attach, grow_mounted, let_go, mounted, mounts};
+use image::{attach, grow_mounted, let_go, mounted};
+use reading::Readers;
+pub use reading::Reading;
 pub use snapshots::Snapshot;
 
 use super::copying::CopyError;
-use super::machine::{self, CommandError};
+use super::machine::CommandError;
+use super::turns::Turns;
 
 /// Beside the volumes, on their file system: content that is not whole yet. No volume is called so.
 const HALVES: &str = ".halves";
@@ -87,7 +92,7 @@ pub struct Volumes {
     /// Images, snapshots and owners.
     state: PathBuf,
     /// Of each volume one change at a time: mounting, growing and copying the same file must not meet. A large copy holds up nobody else's.
-    turns: Arc<std::sync::Mutex<BTreeMap<String, Weak<Mutex<()>>>>>,
+    turns: Arc<Turns>,
     /// Who reads where.
     read: Arc<std::sync::Mutex<BTreeMap<PathBuf, Readers>>>,
     /// Those that are just being filled.
@@ -100,40 +105,7 @@ impl Volumes {
     }
 
     async fn turn(&self, name: &str) -> OwnedMutexGuard<()> {
-        let own = {
-            let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            all.retain(|_, turn| turn.strong_count() > 0);
-            let own = all.get(name).and_then(Weak::upgrade).unwrap_or_default();
-            all.insert(name.to_owned(), Arc::downgrade(&own));
-            own
-        };
-        own.lock_owned().await
-    }
-
-    fn readers(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Readers>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `mounted_here`: for it alone, so that the last who reads there lets it go.
-    fn reading(&self, name: &str, path: PathBuf, mounted_here: bool) -> Reading {
-        let mut all = self.readers();
-        let readers = all.entry(path.clone()).or_default();
-        readers.count += 1;
-        readers.last_lets_go |= mounted_here;
-        Reading { name: name.to_owned(), path }
-    }
-
-    /// True for the last one, if it is to let go what is mounted there.
-    fn is_last(&self, path: &Path) -> bool {
-        let mut all = self.readers();
-        let Some(readers) = all.get_mut(path) else { return false };
-        readers.count = readers.count.saturating_sub(1);
-        if readers.count > 0 {
-            return false;
-        }
-        let lets_go = readers.last_lets_go;
-        all.remove(path);
-        lets_go
+        self.turns.take(name).await
     }
 
     fn at(&self, name: &str, kind: &str) -> PathBuf {
@@ -147,52 +119,6 @@ impl Volumes {
 
     fn snapshots(&self, name: &str) -> PathBuf {
         self.at(name, "snapshots")
-    }
-
-    /// Mends what an agent left that was killed in the middle: file systems that are frozen, volumes and snapshots that are mounted to be
-    /// read, content that was not whole yet. `given`: volumes that instances have; nothing if that is not known. Before anything else is done
-    /// with them.
-    pub async fn recover(&self, given: Option<&BTreeSet<String>>) {
-        let mounts = match mounts().await {
-            Ok(mounts) => mounts,
-            Err(error) => {
-                tracing::warn!(%error, "what an earlier agent left of volumes is not mended");
-                return;
-            }
-        };
-        for (_, path) in mounts {
-            let path = Path::new(&path);
-            let at = path.display().to_string();
-            if path.starts_with(self.root.join(HALVES)) {
-                if let Err(error) = machine::work("umount", &[&at]).await {
-                    tracing::warn!(%error, "content of a volume that broke off stays mounted");
-                }
-            } else if path.starts_with(&self.root) {
-                // Refused by one that is not frozen, which is well.
-                let _ = machine::run("fsfreeze", &["-u", &at]).await;
-                if self.is_left(path, given).await
-                    && let Err(error) = machine::work("umount", &[&at]).await
-                {
-                    tracing::warn!(%error, "a volume that nobody has stays mounted");
-                }
-            } else if path.starts_with(&self.state) {
-                match machine::work("umount", &[&at]).await {
-                    // It is empty now and of no use.
-                    Ok(_) => drop(fs::remove_dir(path).await),
-                    Err(error) => tracing::warn!(%error, "a snapshot stays mounted"),
-                }
-            }
-        }
-        self.clear_halves().await;
-        self.clear_snapshots().await;
-    }
-
-    /// Whether a volume is mounted here that no instance has: for somebody who read it. Of what is mounted by others, and of what nobody knows,
-    /// it is not said.
-    async fn is_left(&self, path: &Path, given: Option<&BTreeSet<String>>) -> bool {
-        let name = path.strip_prefix(&self.root).ok().and_then(Path::to_str).filter(|name| inside(name).is_ok());
-        let Some((name, given)) = name.zip(given) else { return false };
-        !given.contains(name) && exists(&self.at(name, "img")).await
     }
 
     /// The folder of a volume, made if it is not there, grown if it shall be larger. It does not shrink.
@@ -313,48 +239,6 @@ impl Volumes {
         Ok(())
     }
 
-    /// The folder whose content is to be read: the volume's own, or that of a snapshot. To be given back with [`Volumes::read`]'s end.
-    ///
-    /// # Errors
-    /// [`VolumeError`].
-    pub async fn read(&self, name: &str, snapshot: &str) -> Result<Reading, VolumeError> {
-        let _turn = self.turn(name).await;
-        let owner = self.known(name).await?;
-        if snapshot.is_empty() {
-            self.whole(name).await?;
-            let was = mounted(&self.root.join(name)).await?;
-            let path = self.open(name, &owner).await?;
-            let here = !was && mounted(&path).await?;
-            return Ok(self.reading(name, path, here));
-        }
-        let from = self.existing(name, snapshot).await?;
-        if !fs::metadata(&from).await.is_ok_and(|m| m.is_file()) {
-            return Ok(self.reading(name, from, false));
-        }
-        let path = self.at(name, &format!("read-{snapshot}"));
-        make(&path, 0o700).await?;
-        if !mounted(&path).await? {
-            // It was frozen when it was copied: its journal needs no replay that could not be done read-only.
-            machine::work("mount", &["-o", "loop,ro,noload,nosuid,nodev", &from.display().to_string(), &path.display().to_string()]).await?;
-        }
-        Ok(self.reading(name, path, true))
-    }
-
-    /// Nothing more is read there. An instance that was given the volume meanwhile keeps what is mounted: without it, snapshots would not know
-    /// that there is something to freeze.
-    pub async fn done(&self, reading: Reading) {
-        let _turn = self.turn(&reading.name).await;
-        if self.is_last(&reading.path) && mounted(&reading.path).await.unwrap_or(true) {
-            if let Err(error) = machine::work("umount", &[&reading.path.display().to_string()]).await {
-                tracing::warn!(%error, "a volume stays mounted");
-            }
-            // Only that of a snapshot is empty now and of no use.
-            if reading.path.starts_with(&self.state) {
-                let _ = fs::remove_dir(&reading.path).await;
-            }
-        }
-    }
-
     /// There is content, or nothing that had to come.
     async fn whole(&self, name: &str) -> Result<(), VolumeError> {
         let broken = exists(&self.at(name, "filling")).await && !self.has_content(name).await;
@@ -365,21 +249,6 @@ impl Volumes {
         inside(name)?;
         self.owner(name).await.ok_or_else(|| VolumeError::Missing(name.to_owned()))
     }
-}
-
-/// A volume that is read, or filled, by the agent itself.
-#[derive(Debug)]
-pub struct Reading {
-    name: String,
-    pub path: PathBuf,
-}
-
-/// Those who read at one place.
-#[derive(Debug, Default)]
-struct Readers {
-    count: usize,
-    /// What is mounted there is nobody's besides.
-    last_lets_go: bool,
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> VolumeError {
@@ -492,39 +361,5 @@ mod tests {
         drop(turn);
         assert!(!let_go.await && asked.load(Ordering::Relaxed));
         assert!(volumes.release("v", async { false }).await);
-    }
-
-    #[tokio::test]
-    async fn what_was_mounted_to_be_read_is_let_go_by_the_last_who_reads() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
-        let path = volumes.prepare("v", &owner(0)).await.unwrap();
-        let read = |mounted_here: bool| volumes.reading("v", path.clone(), mounted_here).path;
-        let (first, second) = (read(true), read(false));
-        assert!(!volumes.is_last(&first) && volumes.is_last(&second));
-        let first = read(true);
-        volumes.prepare("v", &owner(0)).await.unwrap();
-        assert!(!volumes.is_last(&first), "it is an instance's meanwhile");
-        let first = read(false);
-        assert!(volumes.release("v", async { false }).await);
-        assert!(volumes.is_last(&first), "the instance has gone meanwhile");
-        assert!(volumes.readers().is_empty() && !volumes.is_last(&first));
-    }
-
-    #[tokio::test]
-    async fn only_a_volume_of_ours_that_no_instance_has_was_left_mounted() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
-        volumes.prepare("a/v", &owner(0)).await.unwrap();
-        std::fs::write(folder.path().join("state/a%2Fv.img"), "").unwrap();
-        let at = |name: &str| folder.path().join("volumes").join(name);
-        let given = BTreeSet::from(["b/v".to_owned()]);
-        assert!(volumes.is_left(&at("a/v"), Some(&given)).await);
-        assert!(!volumes.is_left(&at("a/v"), Some(&BTreeSet::from(["a/v".to_owned()]))).await);
-        assert!(!volumes.is_left(&at("a/v"), None).await, "it is not known who has which");
-        // A disk of the machine, mounted there by somebody.
-        for others in ["", "plain", "a"] {
-            assert!(!volumes.is_left(&at(others), Some(&given)).await, "{others}");
-        }
     }
 }
