@@ -13,6 +13,9 @@ use time::format_description::well_known::Rfc3339;
 
 /// A line that never ends is cut here, so that one container cannot fill the memory of its reader.
 pub const MAX_LINE_BYTES: usize = 256 * 1024;
+/// A record that has not ended by then is cut, too, and the rest of it is left out: a runtime that cuts no lines, or a file that a crash has
+/// filled with zeros, must not fill it either.
+const LONGEST_RECORD: usize = 2 * MAX_LINE_BYTES;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -135,13 +138,15 @@ pub struct Tail {
     /// Up to where the file was read; `rest` is the record begun before it.
     position: u64,
     rest: Vec<u8>,
+    /// In the middle of a record that is left out up to its end.
+    skipping: bool,
     assembler: Assembler,
 }
 
 impl Tail {
     /// Starts at a byte offset that [`Tail::resume_at`] gave before, or 0. The file may not be there yet.
     pub fn new(path: impl Into<PathBuf>, offset: u64) -> Self {
-        Self { path: path.into(), file: None, position: offset, rest: Vec::new(), assembler: Assembler::default() }
+        Self { path: path.into(), file: None, position: offset, rest: Vec::new(), skipping: false, assembler: Assembler::default() }
     }
 
     pub fn path(&self) -> &Path {
@@ -153,6 +158,11 @@ impl Tail {
     pub fn resume_at(&self) -> u64 {
         let read = self.position - self.rest.len() as u64;
         self.assembler.open_since().map_or(read, |open| open.min(read))
+    }
+
+    /// Up to where the file was read. One that was read to its end has not moved since the last call.
+    pub fn read_to(&self) -> u64 {
+        self.position
     }
 
     /// Lines that became whole since the last call, at most about `budget` bytes of the file. Empty = nothing new.
@@ -169,6 +179,11 @@ impl Tail {
         self.position += chunk.len() as u64;
         self.rest.extend_from_slice(&chunk);
         let mut used = 0;
+        if self.skipping {
+            let end = self.rest.iter().position(|b| *b == b'\n');
+            self.skipping = end.is_none();
+            used = end.map_or(self.rest.len(), |end| end + 1);
+        }
         while let Some(length) = self.rest[used..].iter().position(|b| *b == b'\n') {
             if let Some(record) = Record::parse(&self.rest[used..used + length]) {
                 lines.extend(self.assembler.push(record, begin + used as u64));
@@ -176,6 +191,13 @@ impl Tail {
             used += length + 1;
         }
         self.rest.drain(..used);
+        if self.rest.len() > LONGEST_RECORD {
+            if let Some(record) = Record::parse(&self.rest) {
+                lines.extend(self.assembler.push(record, begin + used as u64));
+            }
+            self.rest.clear();
+            self.skipping = true;
+        }
         // Most logs are quiet most of the time: what was needed for much is given back.
         self.rest.shrink_to_fit();
         Ok(lines)
@@ -290,6 +312,33 @@ mod tests {
         std::fs::rename(&path, folder.path().join("0.log.1")).unwrap();
         writeln!(file, "{AT} stdout F last").unwrap();
         assert_eq!(tail.read(4096).await.unwrap()[0].text, "last");
+    }
+
+    #[tokio::test]
+    async fn a_record_without_an_end_is_cut_and_takes_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.log");
+        let mut file = std::fs::File::create(&path).unwrap();
+        writeln!(file, "{AT} stdout F before").unwrap();
+        write!(file, "{AT} stdout F ").unwrap();
+        for _ in 0..40 {
+            file.write_all(&[b'x'; 64 * 1024]).unwrap();
+        }
+        writeln!(file, "\n{AT} stdout F between").unwrap();
+        file.write_all(&vec![0; 3 * LONGEST_RECORD]).unwrap();
+        writeln!(file, "\n{AT} stdout F after").unwrap();
+        let (mut tail, mut lines) = (Tail::new(&path, 0), Vec::new());
+        loop {
+            let before = tail.read_to();
+            lines.extend(tail.read(256 * 1024).await.unwrap());
+            assert!(tail.rest.len() <= LONGEST_RECORD);
+            if tail.read_to() == before {
+                break;
+            }
+        }
+        let texts: Vec<(usize, &str)> = lines.iter().map(|l| (l.text.len(), &l.text[..5.min(l.text.len())])).collect();
+        assert_eq!(texts, [(6, "befor"), (MAX_LINE_BYTES, "xxxxx"), (7, "betwe"), (5, "after")]);
+        assert_eq!(tail.resume_at(), std::fs::metadata(&path).unwrap().len());
     }
 
     proptest! {

@@ -23,6 +23,11 @@ const ROTATE_BYTES: u64 = 10 << 20;
 /// While nobody takes the lines, a file may be so many times as large; then its lines are given up, so that one container that prints much
 /// does not fill the disk of all.
 const UNSHIPPED: u64 = 5;
+/// So many pieces of one log are shipped at a time, then it is the turn of the others: who prints faster than it can be shipped keeps neither
+/// them waiting nor its own file from being moved aside.
+const PIECES: u32 = 16;
+/// A runtime that hangs holds up the lines of the others no longer.
+const REOPENED_WITHIN: Duration = Duration::from_secs(5);
 /// A try that takes so long has met a stream that is away, and each of the others would wait as long for its turn.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -47,6 +52,9 @@ pub struct Source {
 struct Position {
     base: u64,
     offset: u64,
+    /// In the file that was moved aside.
+    #[serde(default)]
+    aside: bool,
 }
 
 struct Following {
@@ -60,7 +68,9 @@ impl Following {
     /// From where the lines were shipped to. If the file is shorter than that, it was moved aside before it was read to its end.
     async fn from(path: &Path, at: Position) -> Self {
         let aside = path.with_extension("log.1");
-        let moved = at.offset > length(path).await && at.offset <= length(&aside).await;
+        // An agent that ended as soon as it had moved it may have had no time to write down how far it was.
+        let only_aside = !exists(path).await && exists(&aside).await;
+        let moved = (at.aside || only_aside || at.offset > length(path).await) && exists(&aside).await && at.offset <= length(&aside).await;
         Self { tail: Tail::new(if moved { aside } else { path.to_owned() }, at.offset), base: at.base, moved }
     }
 }
@@ -74,6 +84,8 @@ pub struct Shipper {
     following: BTreeMap<(InstanceId, u32), Following>,
     /// Those of which nobody took the lines at the last try.
     failed: BTreeSet<(InstanceId, u32)>,
+    /// Those that have more than was shipped of them at the last try.
+    behind: BTreeSet<(InstanceId, u32)>,
     rotate_bytes: u64,
     /// Where a file begins has changed, and has to be saved.
     cut: bool,
@@ -83,12 +95,18 @@ impl Shipper {
     /// `folder` holds one folder per instance. Takes up where the last agent was.
     pub async fn open(node: String, folder: PathBuf, disk: Disk, cri: Cri) -> Self {
         let positions = disk.load(FILE).await;
-        Self { node, folder, disk, cri, positions, following: BTreeMap::new(), failed: BTreeSet::new(), rotate_bytes: ROTATE_BYTES, cut: false }
+        let (following, failed, behind) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { node, folder, disk, cri, positions, following, failed, behind, rotate_bytes: ROTATE_BYTES, cut: false }
     }
 
     #[doc(hidden)]
     pub fn rotate_at(&mut self, bytes: u64) {
         self.rotate_bytes = bytes;
+    }
+
+    /// Those of whose lines there are more already, whether they still run or not.
+    pub fn behind(&self) -> BTreeSet<InstanceId> {
+        self.behind.iter().map(|(instance, _)| *instance).collect()
     }
 
     /// Ships what is new of these sources; gives the number of lines. When `publish` fails the lines are shipped again later, with
@@ -110,7 +128,7 @@ impl Shipper {
         let mut outcome = Ok(());
         for source in sources {
             let key = (source.instance, source.attempt);
-            let quiet = !self.failed.contains(&key) && self.following.get(&key).is_some_and(|f| !f.moved);
+            let quiet = !self.failed.contains(&key) && !self.behind.contains(&key) && self.following.get(&key).is_some_and(|f| !f.moved);
             if quiet && !due(source) {
                 continue;
             }
@@ -119,6 +137,10 @@ impl Shipper {
                 Ok(lines) => {
                     shipped += lines;
                     changed |= lines > 0;
+                    // It prints faster than it is shipped.
+                    if self.behind.contains(&key) {
+                        self.bound(source).await;
+                    }
                 }
                 Err(error) => {
                     outcome = Err(error);
@@ -149,9 +171,10 @@ impl Shipper {
             None => Following::from(&path, self.positions.get(&name).copied().unwrap_or_default()).await,
         };
         let following = self.following.entry(key).or_insert(known);
-        let mut shipped = 0;
+        let (mut shipped, mut pieces, mut reopened) = (0, 0, false);
+        self.behind.remove(&key);
         loop {
-            let before = following.tail.resume_at();
+            let before = following.tail.read_to();
             let mut lines = match following.tail.read(CHUNK).await {
                 Ok(lines) => lines,
                 Err(error) => {
@@ -159,7 +182,7 @@ impl Shipper {
                     return Ok(shipped);
                 }
             };
-            let at_end = lines.is_empty() && following.tail.resume_at() == before;
+            let at_end = lines.is_empty() && following.tail.read_to() == before;
             if at_end && !source.running {
                 lines = following.tail.finish();
             }
@@ -175,22 +198,45 @@ impl Shipper {
                 }
                 shipped += lines.len();
             }
-            self.positions.insert(name.clone(), Position { base: following.base, offset: following.tail.resume_at() });
+            self.positions.insert(name.clone(), Position { base: following.base, offset: following.tail.resume_at(), aside: following.moved });
             if !at_end {
-                continue;
-            }
-            if !std::mem::take(&mut following.moved) {
+                pieces += 1;
+                if pieces < PIECES {
+                    continue;
+                }
+                self.behind.insert(key);
                 break;
             }
+            if !following.moved {
+                break;
+            }
+            // An agent that ended in that moment has moved the file, and the runtime writes to it still.
+            if source.running && !exists(&path).await {
+                if std::mem::replace(&mut reopened, true) {
+                    break;
+                }
+                if let Err(error) = reopen(&self.cri, &source.container).await {
+                    tracing::warn!(path = %path.display(), error, "the runtime did not begin a new log file");
+                    break;
+                }
+                // What it has written until then.
+                continue;
+            }
+            following.moved = false;
             // The old file is read to its end; the new one begins at 0 of its own.
             following.base += following.tail.resume_at();
             following.tail = Tail::new(&path, 0);
-            self.positions.insert(name.clone(), Position { base: following.base, offset: 0 });
+            self.positions.insert(name.clone(), Position { base: following.base, offset: 0, aside: false });
             self.cut = true;
         }
         self.failed.remove(&key);
-        if source.running && following.tail.resume_at() > self.rotate_bytes {
+        let long = following.tail.resume_at() > self.rotate_bytes || (self.behind.contains(&key) && length(&path).await > self.rotate_bytes);
+        if source.running && !following.moved && long {
             following.moved = rotate(&self.cri, &path, &source.container).await;
+            if let Some(position) = self.positions.get_mut(&name).filter(|_| following.moved) {
+                position.aside = true;
+                self.cut = true;
+            }
         }
         Ok(shipped)
     }
@@ -220,19 +266,24 @@ impl Shipper {
         let given_up = earlier + length(&aside).await;
         tracing::warn!(instance.id = %source.instance, bytes = given_up, "lines of a log are given up: they wait for too long and are too many");
         self.following.remove(&key);
-        self.positions.insert(name, Position { base: base + given_up, offset: 0 });
+        self.positions.insert(name, Position { base: base + given_up, offset: 0, aside: false });
         self.cut = true;
     }
 
     fn forget(&mut self, sources: &[Source]) {
         self.following.retain(|(instance, attempt), _| sources.iter().any(|s| s.instance == *instance && s.attempt == *attempt));
         self.failed.retain(|key| self.following.contains_key(key));
+        self.behind.retain(|key| self.following.contains_key(key));
         // Before the engine was first asked nobody is known, and what an earlier agent had shipped would be shipped again.
         if !sources.is_empty() {
             let known: BTreeSet<String> = sources.iter().map(|s| self.place(s).1).collect();
             self.positions.retain(|name, _| known.contains(name));
         }
     }
+}
+
+async fn exists(path: &Path) -> bool {
+    tokio::fs::symlink_metadata(path).await.is_ok()
 }
 
 /// Zero of a file that is not there.
@@ -247,13 +298,20 @@ async fn rotate(cri: &Cri, path: &Path, container: &str) -> bool {
         tracing::warn!(path = %path.display(), %error, "a log file cannot be moved aside");
         return false;
     }
-    if let Err(error) = cri.reopen_log(container).await {
-        tracing::warn!(path = %path.display(), %error, "the runtime did not begin a new log file");
+    if let Err(error) = reopen(cri, container).await {
+        tracing::warn!(path = %path.display(), error, "the runtime did not begin a new log file");
         // As it was: the runtime goes on with the old one.
         let _ = tokio::fs::rename(&aside, path).await;
         return false;
     }
     true
+}
+
+async fn reopen(cri: &Cri, container: &str) -> Result<(), String> {
+    match tokio::time::timeout(REOPENED_WITHIN, cri.reopen_log(container)).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("it did not answer within {REOPENED_WITHIN:?}")),
+    }
 }
 
 fn batch(node: &str, source: &Source, base: u64, lines: &[Line]) -> LogBatch {
@@ -286,142 +344,4 @@ pub const PERIOD: Duration = Duration::from_millis(300);
 pub const LOOK: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    fn source(running: bool) -> Source {
-        Source {
-            instance: InstanceId(Uuid::from_u128(1)),
-            org: "acme".into(),
-            project: "shop".into(),
-            space: "test".into(),
-            app: "web".into(),
-            app_id: Uuid::from_u128(2),
-            workload: "web".into(),
-            container: "c".into(),
-            attempt: 0,
-            running,
-        }
-    }
-
-    struct Stage {
-        folder: tempfile::TempDir,
-    }
-
-    impl Stage {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::create_dir_all(folder.path().join("logs").join(source(true).instance.to_string())).unwrap();
-            Self { folder }
-        }
-
-        async fn shipper(&self) -> Shipper {
-            let disk = Disk::open(self.folder.path().join("state")).await.unwrap();
-            Shipper::open("n1".into(), self.folder.path().join("logs"), disk, Cri::lazy("/nowhere")).await
-        }
-
-        fn write(&self, text: &str) {
-            let path = self.folder.path().join("logs").join(source(true).instance.to_string()).join("0.log");
-            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-            writeln!(file, "2026-11-22T19:28:04.123456789Z stdout F {text}").unwrap();
-        }
-    }
-
-    async fn ship(shipper: &mut Shipper, fail: bool) -> Result<Vec<(Uuid, LogBatch)>, ()> {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let keep = seen.clone();
-        let publish = move |id, batch| {
-            let keep = keep.clone();
-            async move {
-                if fail {
-                    return Err(());
-                }
-                keep.lock().unwrap().push((id, batch));
-                Ok(())
-            }
-        };
-        shipper.round(&[source(true)], publish).await?;
-        let all = seen.lock().unwrap().clone();
-        Ok(all)
-    }
-
-    fn texts(batches: &[(Uuid, LogBatch)]) -> Vec<&str> {
-        batches.iter().flat_map(|(_, b)| &b.lines).map(|l| l.text.as_str()).collect()
-    }
-
-    #[tokio::test]
-    async fn lines_are_shipped_once_over_restarts_of_the_agent() {
-        let stage = Stage::new();
-        stage.write("one");
-        let mut first = stage.shipper().await;
-        assert_eq!(texts(&ship(&mut first, false).await.unwrap()), ["one"]);
-        stage.write("two");
-        let mut second = stage.shipper().await;
-        assert_eq!(texts(&ship(&mut second, false).await.unwrap()), ["two"]);
-        assert!(ship(&mut second, false).await.unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn an_agent_that_does_not_know_yet_what_runs_forgets_nothing() {
-        let stage = Stage::new();
-        stage.write("one");
-        assert_eq!(texts(&ship(&mut stage.shipper().await, false).await.unwrap()), ["one"]);
-        let mut next = stage.shipper().await;
-        next.round(&[], |_, _| async { Ok::<(), ()>(()) }).await.unwrap();
-        stage.write("two");
-        assert_eq!(texts(&ship(&mut next, false).await.unwrap()), ["two"]);
-        let another = Source { attempt: 1, ..source(true) };
-        next.round(&[another], |_, _| async { Ok::<(), ()>(()) }).await.unwrap();
-        assert!(next.positions.keys().all(|name| name.ends_with("/1")), "one that is over: {:?}", next.positions);
-    }
-
-    #[tokio::test]
-    async fn who_is_not_due_is_looked_at_once_and_then_waits() {
-        let stage = Stage::new();
-        stage.write("one");
-        let mut shipper = stage.shipper().await;
-        let mut lines = async |due: bool| {
-            let seen = shipper.round_of(&[source(true)], |_| due, |_, _| async { Ok::<(), ()>(()) }).await;
-            seen.unwrap()
-        };
-        assert_eq!(lines(false).await, 1, "nobody has looked before");
-        stage.write("two");
-        assert_eq!(lines(false).await, 0);
-        assert_eq!(lines(true).await, 1);
-    }
-
-    #[tokio::test]
-    async fn what_is_left_in_a_file_that_was_moved_aside_comes_before_the_new_one() {
-        let stage = Stage::new();
-        stage.write("one");
-        let mut first = stage.shipper().await;
-        assert_eq!(texts(&ship(&mut first, false).await.unwrap()), ["one"]);
-        stage.write("two");
-        let path = stage.folder.path().join("logs").join(source(true).instance.to_string()).join("0.log");
-        std::fs::rename(&path, path.with_extension("log.1")).unwrap();
-        stage.write("3");
-        // For the next agent, and after a try that failed.
-        let mut second = stage.shipper().await;
-        assert!(ship(&mut second, true).await.is_err());
-        let batches = ship(&mut second, false).await.unwrap();
-        assert_eq!(texts(&batches), ["two", "3"]);
-        assert!(batches[0].1.offset < batches[1].1.offset, "offsets only grow");
-        stage.write("four");
-        assert_eq!(texts(&ship(&mut second, false).await.unwrap()), ["four"]);
-    }
-
-    #[tokio::test]
-    async fn lines_that_could_not_be_published_come_again() {
-        let stage = Stage::new();
-        stage.write("one");
-        let mut shipper = stage.shipper().await;
-        assert!(ship(&mut shipper, true).await.is_err());
-        stage.write("two");
-        let batches = ship(&mut shipper, false).await.unwrap();
-        assert_eq!(texts(&batches), ["one", "two"]);
-        assert_eq!(batches[0].1.offset, 0);
-    }
-}
+mod tests;

@@ -210,8 +210,8 @@ pub struct Keeper {
     hosts: BTreeMap<InstanceId, String>,
     /// The word by which an instance's changing files were last brought up to date.
     refreshed: BTreeMap<InstanceId, u64>,
-    /// Those that were there when it was last looked whether others have left something.
-    kept_for: Option<BTreeSet<InstanceId>>,
+    /// Those that were there when it was last looked whether others have left something, and when that was.
+    kept_for: Option<(BTreeSet<InstanceId>, Instant)>,
     /// The pods that were there when it was last looked whether others have left interfaces.
     connected: Option<BTreeSet<String>>,
     /// Some have left interfaces, which are looked for again then.

@@ -178,13 +178,15 @@ impl Shipping {
             let due = |source: &Source| !source.running || printed.has(source.instance) || deaf.contains(&source.instance);
             let bus = &self.bus;
             let outcome = self.shipper.round_of(&now, due, |id, batch| publish(bus, id, batch)).await;
+            let behind = self.shipper.behind();
             let by_the_clock = outcome.is_err() || !deaf.is_empty();
             match outcome {
                 Ok(_) => {
                     if std::mem::take(&mut away) {
                         tracing::info!("log lines are shipped again");
                     }
-                    sources.shipped(&now, &pods).remove(&self.logs).await;
+                    let whole: Vec<Source> = now.iter().filter(|s| !behind.contains(&s.instance)).cloned().collect();
+                    sources.shipped(&whole, &pods).remove(&self.logs).await;
                 }
                 Err(error) => {
                     stream_is_there = false;
@@ -195,6 +197,11 @@ impl Shipping {
             }
             if last {
                 return;
+            }
+            // There is more already.
+            if !behind.is_empty() && !away {
+                printed = Printed::nobody();
+                continue;
             }
             printed = tokio::select! {
                 () = cancel.cancelled() => Printed::Anybody,
@@ -238,11 +245,12 @@ pub async fn sweep(logs: PathBuf, shared: Shared) {
     if pods.changed().await.is_err() {
         return;
     }
-    let there: Arc<Vec<Pod>> = pods.borrow().clone();
-    let wanted = shared.wanted.borrow().clone();
     let Ok(mut entries) = tokio::fs::read_dir(&logs).await else { return };
     while let Ok(Some(entry)) = entries.next_entry().await {
         let Some(id) = entry.file_name().to_str().and_then(|n| n.parse::<InstanceId>().ok()) else { continue };
+        // Only now: of one that has come meanwhile it may just have been made.
+        let there: Arc<Vec<Pod>> = pods.borrow().clone();
+        let wanted = shared.wanted.borrow().clone();
         let known = there.iter().any(|p| p.instance == id) || wanted.as_ref().is_some_and(|w| w.instances.contains_key(&id));
         if !known {
             let _ = tokio::fs::remove_dir_all(entry.path()).await;

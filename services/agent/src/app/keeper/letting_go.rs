@@ -13,20 +13,22 @@ use crate::domain::wanted::Wanted;
 
 /// Interfaces that could not be taken away are tried again after this.
 const INTERFACES_AGAIN: Duration = Duration::from_secs(30);
+/// It is looked this often also where nothing has changed: what was busy, or hung, may be let go by now.
+const LOOKED_FOR: Duration = Duration::from_secs(60);
 
 impl Keeper {
-    /// At the start, and whenever other instances are there than before.
+    /// At the start, whenever other instances are there than before, and from time to time.
     pub(super) async fn let_go_of_others(&mut self, wanted: &Wanted, pods: &[Pod]) {
         let pods = pods.iter().map(|p| p.instance);
         // A step under way lets go by itself.
         let mut there: BTreeSet<InstanceId> = wanted.instances.keys().copied().chain(pods).chain(self.facts.busy.iter().copied()).collect();
         // Whatever is kept from running for now.
         there.extend(self.shared.wanted.borrow().iter().flat_map(|w| w.instances.keys().copied()));
-        if self.kept_for.as_ref() == Some(&there) {
+        if self.kept_for.as_ref().is_some_and(|(kept_for, at)| *kept_for == there && at.elapsed() < LOOKED_FOR) {
             return;
         }
         // Also without a pod: one that was to go on here, and never did.
-        for id in self.kept_for.iter().flatten().filter(|id| !there.contains(*id)) {
+        for id in self.kept_for.iter().flat_map(|(kept_for, _)| kept_for).filter(|id| !there.contains(*id)) {
             self.steps.checkpoints.forget(*id).await;
         }
         self.steps.folders.forget_others(&there).await;
@@ -35,7 +37,7 @@ impl Keeper {
         if !left.is_empty() {
             self.clear_beside(left);
         }
-        self.kept_for = Some(there);
+        self.kept_for = Some((there, Instant::now()));
     }
 
     /// Interfaces of pods that somebody else took away, or that could not be taken away with their pod: their addresses would stay taken. Not

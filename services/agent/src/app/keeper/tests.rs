@@ -305,3 +305,22 @@ async fn nothing_is_taken_away_by_a_word_that_is_not_on_disk() {
     tokio::time::timeout(Duration::from_secs(30), keeper.tracker.wait()).await.expect("it goes");
     assert!(!left.exists() && keeper.shared.held.borrow().is_empty());
 }
+
+#[tokio::test]
+async fn what_could_not_be_let_go_is_looked_for_again_though_nothing_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keeper = keeper(folder.path()).await;
+    keeper.let_go_of_others(&Wanted::default(), &[]).await;
+    // It was busy, and is let go now.
+    let left = folder.path().join("instances").join(InstanceId(Uuid::from_u128(1)).to_string());
+    std::fs::create_dir_all(&left).unwrap();
+    keeper.let_go_of_others(&Wanted::default(), &[]).await;
+    assert!(keeper.shared.held.borrow().is_empty(), "not in each round");
+    if let Some((_, at)) = &mut keeper.kept_for {
+        *at = at.checked_sub(Duration::from_secs(61)).expect("the machine has run for longer");
+    }
+    keeper.let_go_of_others(&Wanted::default(), &[]).await;
+    keeper.tracker.close();
+    tokio::time::timeout(Duration::from_secs(30), keeper.tracker.wait()).await.expect("it goes");
+    assert!(!left.exists());
+}
