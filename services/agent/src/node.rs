@@ -132,6 +132,8 @@ impl Node {
             wanted: shared.wanted.clone(),
             lease: shared.lease.clone(),
             sleep: shared.sleep,
+            fetching: shared.fetching.clone(),
+            wake: shared.wake.clone(),
         };
         if settings.shares_pods {
             routing::put_back(&disk).await;

@@ -54,7 +54,9 @@ impl ImageGc {
             return Ok(Vec::new());
         }
         let target = u64::from(self.full_percent).saturating_sub(BEYOND_PERCENT);
-        Ok(remove_until(|| used_percent(&disks) <= target, self.unneeded().await?, |image| self.remove(image)).await)
+        let here = self.here().await?;
+        let unneeded = unneeded(&here, &self.needed().await?);
+        Ok(remove_until(|| used_percent(&disks) <= target, unneeded, |image| self.remove(&here, image)).await)
     }
 
     /// A folder on each file system in question.
@@ -70,9 +72,9 @@ impl ImageGc {
     }
 
     /// False if it stays.
-    async fn remove(&self, image: String) -> bool {
-        // It may be wanted since it was found.
-        if self.named().contains(&image) {
+    async fn remove(&self, here: &[Here], image: String) -> bool {
+        // It may be wanted since it was found, also by another of its names.
+        if !unneeded(here, &self.named()).contains(&image) {
             return false;
         }
         let done = self.cri.remove_image(&image).await;
@@ -88,19 +90,27 @@ impl ImageGc {
     /// # Errors
     /// As every call of the runtime.
     pub async fn unneeded(&self) -> Result<Vec<String>, CriError> {
-        let used: BTreeSet<String> = self.cri.list_containers(&Default::default()).await?.into_iter().map(|c| c.image_ref).collect();
-        let own = self.cri.sandbox_image().await?;
-        let named = self.named();
-        let mut out = Vec::new();
+        Ok(unneeded(&self.here().await?, &self.needed().await?))
+    }
+
+    /// All images of this node, by each of their names.
+    async fn here(&self) -> Result<Vec<Here>, CriError> {
+        let mut here = Vec::new();
         for name in self.cri.list_images().await? {
-            // By id as well: a container knows its image by that, and a wanted one may have other names here.
-            let Some((id, digests)) = self.cri.image(&name).await? else { continue };
-            let needed = used.contains(&id) || used.contains(&name) || named.contains(&name) || digests.iter().any(|d| named.contains(d) || used.contains(d));
-            if !needed && Some(&name) != own.as_ref() && !name.contains("/pause") {
-                out.push(name);
+            if let Some((id, digests)) = self.cri.image(&name).await? {
+                here.push(Here { name, id, digests });
             }
         }
-        Ok(out)
+        Ok(here)
+    }
+
+    /// Names, digests and ids of those that containers were made from, that somebody wants, or that the runtime needs itself. Asked after
+    /// [`ImageGc::here`]: what is used between the two is not missed.
+    async fn needed(&self) -> Result<BTreeSet<String>, CriError> {
+        let mut needed: BTreeSet<String> = self.cri.list_containers(&Default::default()).await?.into_iter().map(|c| c.image_ref).collect();
+        needed.extend(self.cri.sandbox_image().await?);
+        needed.extend(self.named());
+        Ok(needed)
     }
 
     /// By those who want them.
@@ -110,6 +120,20 @@ impl ImageGc {
         let images = instances.flat_map(|i| std::iter::once(&i.image).chain(i.init.iter().chain(&i.sidecars).map(|c| &c.image)));
         images.cloned().chain(self.shared.prepull.borrow().iter().map(|i| i.image.clone())).collect()
     }
+}
+
+/// An image under one of its names.
+struct Here {
+    name: String,
+    id: String,
+    digests: Vec<String>,
+}
+
+/// By name, those that nobody needs by any of their names: the runtime removes an image with all of them.
+fn unneeded(here: &[Here], needed: &BTreeSet<String>) -> Vec<String> {
+    let is_needed = |i: &&Here| needed.contains(&i.id) || needed.contains(&i.name) || i.digests.iter().any(|d| needed.contains(d)) || i.name.contains("/pause");
+    let ids: BTreeSet<&str> = here.iter().filter(is_needed).map(|i| i.id.as_str()).collect();
+    here.iter().filter(|i| !ids.contains(i.id.as_str())).map(|i| i.name.clone()).collect()
 }
 
 /// Of what the runtime tells, that which can be looked at from here; otherwise the agent's own folder.
@@ -162,6 +186,24 @@ mod tests {
         // A file system without blocks is not full, one that cannot be looked at neither.
         assert_eq!(used_percent(&["/nowhere".into()]), 0);
         assert!(used_percent(&["/nowhere".into(), root.path().to_owned()]) <= 100);
+    }
+
+    #[test]
+    fn an_image_that_is_needed_by_one_of_its_names_stays_under_all_of_them() {
+        let image = |name: &str, id: &str, digest: &str| Here { name: name.into(), id: id.into(), digests: vec![digest.into()] };
+        let here = [
+            image("shop/web:1", "a", "shop/web@1"),
+            image("shop/web:latest", "a", "shop/web@1"),
+            image("shop/old:1", "b", "shop/old@1"),
+            image("registry/pause:3", "c", "registry/pause@3"),
+            image("registry/other:3", "c", "registry/pause@3"),
+        ];
+        let left = |needed: &[&str]| unneeded(&here, &needed.iter().map(|n| (*n).to_owned()).collect());
+        for by in ["a", "shop/web:1", "shop/web:latest", "shop/web@1"] {
+            assert_eq!(left(&[by]), ["shop/old:1"], "{by}");
+        }
+        assert_eq!(left(&[]), ["shop/web:1", "shop/web:latest", "shop/old:1"]);
+        assert!(left(&["a", "b"]).is_empty());
     }
 
     #[tokio::test]

@@ -32,6 +32,7 @@ use super::acts::Acts;
 use super::balancer::Balancer;
 use super::lease::{self, Lease};
 use super::probing::Probing;
+use super::steps::fetching::Fetching;
 use super::steps::{Done, StepError, Steps};
 use crate::adapters::asking::Asking;
 use crate::adapters::disk::Disk;
@@ -111,6 +112,8 @@ pub struct Shared {
     pub excess: watch::Sender<BTreeMap<String, String>>,
     /// Where the host names lead that names for what runs elsewhere stand for.
     pub elsewhere: watch::Sender<BTreeMap<String, IpAddr>>,
+    /// Instances that wait long for an image.
+    pub fetching: Fetching,
     /// What is done to the engine, for the record.
     pub acts: Acts,
     pub wake: Arc<Notify>,
@@ -136,6 +139,7 @@ impl Shared {
             pressed: watch::Sender::new(BTreeMap::new()),
             excess: watch::Sender::new(BTreeMap::new()),
             elsewhere: watch::Sender::new(BTreeMap::new()),
+            fetching: Fetching::default(),
             acts: Acts::new(),
             wake: Arc::default(),
         }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use gantry_contract::proto::scheduler::WantedInstance;
 use gantry_cri::{ContainerState, Credential, Cri, CriError, Mount, PodSpec};
 use gantry_kernel::InstanceId;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+pub mod fetching;
 mod others;
 
+use self::fetching::Fetching;
 use super::isolating::{Isolating, IsolationError};
 use super::keeper::chain;
 use super::lease::{self, Lease};
@@ -110,6 +112,9 @@ pub struct Steps {
     /// How long the scheduler takes the node for alive, for the same.
     pub lease: watch::Sender<Lease>,
     pub sleep: Sleep,
+    /// Whom the scheduler is told of that waits long for an image, and who tells it.
+    pub fetching: Fetching,
+    pub wake: Arc<Notify>,
 }
 
 impl Steps {
@@ -267,6 +272,7 @@ impl Steps {
         tokio::select! {
             found = self.fetched(of) => found,
             refusal = self.until_refused(id, whole) => Err(refusal),
+            never = self.fetching.show(id, &of.image, &self.wake) => match never {},
         }
     }
 

@@ -20,7 +20,7 @@ impl Keeper {
         let status = wire::Status {
             beat: 0,
             generation: wanted.generation,
-            instances: self.with_signs(statuses(wanted, pods, &self.memory, &self.facts.busy)),
+            instances: self.shared.fetching.tell(self.with_signs(statuses(wanted, pods, &self.memory, &self.facts.busy))),
             balancers: balancers.collect(),
             waiting: self.holder.waiting().into_iter().collect(),
             images: self.shared.images.borrow().values().cloned().collect(),

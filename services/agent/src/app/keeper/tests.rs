@@ -40,6 +40,8 @@ async fn keeper(folder: &Path) -> Keeper {
         wanted: shared.wanted.clone(),
         lease: shared.lease.clone(),
         sleep: shared.sleep,
+        fetching: shared.fetching.clone(),
+        wake: shared.wake.clone(),
     };
     let haproxy = Haproxy::new("/nowhere/haproxy".into(), at("haproxy"), at("haproxy.log"), "127.0.0.1:0".into());
     let listen = Listen { address: Ipv4Addr::LOCALHOST.into(), service_network: None, public_interface: String::new() };
