@@ -31,6 +31,8 @@ pub enum CopyError {
     Leaves(String),
     #[error("the archive holds {0}: only files, folders and symbolic links are copied")]
     Kind(String),
+    #[error("{0} is a device, a pipe or a socket, which has no content to copy")]
+    Special(String),
     #[error("too many folders lie in each other to be copied: {0}")]
     Deep(String),
 }
@@ -122,6 +124,11 @@ fn packed(root: &Root, path: &Path, to: impl Write) -> Result<(), CopyError> {
     let name = path.file_name().map_or_else(|| PathBuf::from("."), PathBuf::from);
     let mut archive = tar::Builder::new(to);
     let held = root.open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).map_err(|e| at(path, e))?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&held).map_err(|e| at(path, e))?.st_mode);
+    // In a folder they are left out; whoever asks for one and gets nothing would take it for copied.
+    if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+        return Err(CopyError::Special(path.display().to_string()));
+    }
     entry(&mut archive, held, &name)?;
     archive.into_inner()?.flush()?;
     Ok(())
@@ -314,5 +321,9 @@ mod tests {
         assert!(matches!(unpack(own, to.to_str().unwrap(), &bad.into_inner().unwrap()[..]), Err(CopyError::Leaves(_))));
         assert!(!place.path().join("new/outside").exists());
         assert!(matches!(pack(own, "/no/such/file", Vec::new()), Err(CopyError::At { .. })));
+        let pipe = from.join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(matches!(pack(own, pipe.to_str().unwrap(), Vec::new()), Err(CopyError::Special(_))), "and nobody waits for who writes to it");
+        pack(own, from.to_str().unwrap(), Vec::new()).unwrap();
     }
 }

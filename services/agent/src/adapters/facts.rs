@@ -2,15 +2,36 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use gantry_contract::proto::scheduler::NodeFacts;
 use gantry_cri::Cri;
+
+/// A node whose runtime hangs says hello all the same, before it is taken for lost.
+const TOLD_WITHIN: Duration = Duration::from_secs(8);
+
+/// What the container runtime says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// Name and version.
+    pub runtime: String,
+    pub classes: Vec<String>,
+}
+
+/// Nothing if it does not answer: it hangs, or has not started yet.
+pub async fn engine(cri: &Cri) -> Option<Engine> {
+    let asked = async {
+        let version = cri.version().await.ok()?;
+        Some(Engine { runtime: format!("{} {}", version.runtime, version.version), classes: runtime_classes(cri).await })
+    };
+    tokio::time::timeout(TOLD_WITHIN, asked).await.ok().flatten()
+}
 
 /// Asks the kernel, the firmware's tables and the runtime. What cannot be found out is empty or zero.
 pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collections::BTreeMap<String, String>) -> NodeFacts {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = cri.version().await.map(|v| format!("{} {}", v.runtime, v.version)).unwrap_or_default();
+    let engine = engine(cri).await.unwrap_or_else(|| Engine { runtime: String::new(), classes: of_this_machine() });
     NodeFacts {
         architecture: oci_architecture(std::env::consts::ARCH).to_owned(),
         os: os_name(&read("/etc/os-release")),
@@ -19,8 +40,8 @@ pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collection
         cpu_millis: cpus as u64 * 1000,
         memory_bytes: memory_total(&read("/proc/meminfo")),
         storage_bytes: storage(home).await.map_or(0, |(total, _)| total),
-        runtime,
-        runtime_classes: runtime_classes(cri).await,
+        runtime: engine.runtime,
+        runtime_classes: engine.classes,
         zone: zone.to_owned(),
         labels: labels.clone().into_iter().collect::<HashMap<_, _>>(),
         ..NodeFacts::default()
@@ -31,9 +52,13 @@ pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collection
 async fn runtime_classes(cri: &Cri) -> Vec<String> {
     let handlers = cri.handlers().await.unwrap_or_default();
     if handlers.is_empty() {
-        return ["runc", "crun", "kata", "youki"].into_iter().filter(|c| installed(Path::new(c))).map(str::to_owned).collect();
+        return of_this_machine();
     }
     handlers.into_iter().filter(|h| h.program.as_deref().is_none_or(installed)).map(|h| h.name).collect()
+}
+
+fn of_this_machine() -> Vec<String> {
+    ["runc", "crun", "kata", "youki"].into_iter().filter(|c| installed(Path::new(c))).map(str::to_owned).collect()
 }
 
 /// `program`: a path, or a name to be found where programs are.
@@ -90,6 +115,15 @@ mod tests {
         assert!(is_virtual("flags\t\t: fpu hypervisor lm\n", "", ""));
         assert!(is_virtual("flags : fpu", "QEMU", "Standard PC"));
         assert!(!is_virtual("flags : fpu lm", "Dell Inc.", "PowerEdge R640"));
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_is_not_there_yet_is_asked_about_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let cri = Cri::lazy(folder.path().join("sock"));
+        assert_eq!(engine(&cri).await, None);
+        let told = gather(&cri, folder.path(), "z1", &Default::default()).await;
+        assert!(told.runtime.is_empty() && told.cpu_millis > 0, "what is known without it is told");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
+use gantry_cri::Cri;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -11,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::disk::Disk;
+use crate::adapters::facts::{self, Engine};
 use crate::app::keeper::Shared;
 use crate::app::lease::{Beats, Lease};
 use crate::app::line::Line;
@@ -23,6 +25,8 @@ use crate::flows::saving::{self, Words};
 const LEASE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// A container runtime that the scheduler was told nothing of is asked again this often.
+const ENGINE_AGAIN: Duration = Duration::from_secs(5);
 /// At shutdown the last word gets this long to reach the disk; what was begun by it waited for that.
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// Secrets and configs travel inside.
@@ -59,17 +63,18 @@ impl Control {
 
     async fn stay(&self, words: Words, cancel: CancellationToken) {
         let mut pause = FIRST_PAUSE;
+        let mut engine = None;
         loop {
             let began = tokio::time::Instant::now();
             let ended = tokio::select! {
                 () = cancel.cancelled() => return,
-                ended = self.attach(&words) => ended,
+                ended = self.attach(&words, &mut engine) => ended,
             };
             if began.elapsed() > LAST_PAUSE {
                 pause = FIRST_PAUSE;
             }
             match ended {
-                Ok(()) => tracing::info!(node.id = self.node, "the scheduler closed the stream; attaching again"),
+                Ok(()) => tracing::info!(node.id = self.node, "the stream to the scheduler has ended; attaching again"),
                 Err(status) => {
                     let (code, detail) = (status.code(), status.message());
                     // Once per absence is enough for a person.
@@ -85,9 +90,17 @@ impl Control {
         }
     }
 
-    async fn attach(&self, words: &Words) -> Result<(), tonic::Status> {
+    /// `engine`: what is known of the container runtime since the agent began.
+    async fn attach(&self, words: &Words, engine: &mut Option<Engine>) -> Result<(), tonic::Status> {
         let (messages, outbox) = mpsc::channel(4);
-        let hello = wire::Hello { node: self.node.clone(), facts: Some(self.facts.clone()) };
+        let mut told = self.facts.clone();
+        if let Some(engine) = engine.as_ref() {
+            (told.runtime, told.runtime_classes) = (engine.runtime.clone(), engine.classes.clone());
+        }
+        // The agent began before it, or while it hung: the scheduler would never hear what it can do.
+        let known = engine_later(&self.sessions.cri, told.runtime.is_empty());
+        tokio::pin!(known);
+        let hello = wire::Hello { node: self.node.clone(), facts: Some(told) };
         // Cannot be full: it was just made.
         let _ = messages.try_send(message(wire::agent_message::Message::Hello(hello)));
         let mut client = wire::agents_client::AgentsClient::new(self.line.now()).max_decoding_message_size(MAX_MESSAGE);
@@ -106,6 +119,11 @@ impl Control {
             loop {
                 tokio::select! {
                     () = &mut lease => break,
+                    found = &mut known => {
+                        tracing::info!(node.id = self.node, runtime = found.runtime, "the container runtime answers: the scheduler is told what it is");
+                        *engine = Some(found);
+                        return Ok(());
+                    }
                     changed = status.changed() => {
                         if changed.is_err() { return Ok(()) }
                         break;
@@ -175,6 +193,17 @@ impl Control {
             Some(wire::control_message::Message::Lease(_)) | None => Ok(()),
         }
     }
+}
+
+/// What the runtime is, once it answers, if nothing was known of it (`unknown`); otherwise never.
+async fn engine_later(cri: &Cri, unknown: bool) -> Engine {
+    while unknown {
+        tokio::time::sleep(ENGINE_AGAIN).await;
+        if let Some(engine) = facts::engine(cri).await {
+            return engine;
+        }
+    }
+    std::future::pending().await
 }
 
 fn message(message: wire::agent_message::Message) -> wire::AgentMessage {

@@ -79,7 +79,7 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
     };
     let first = CancellationToken::new();
     serve(listener, &word, first.clone());
-    let facts = wire::NodeFacts { cpu_millis: 2000, ..Default::default() };
+    let facts = wire::NodeFacts { cpu_millis: 2000, runtime: "containerd".into(), ..Default::default() };
     let channel = gantry_host::Channel::new(Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(), "scheduler").endless();
     let sessions = stage.sessions(&node, channel.clone()).await;
     let control = Control { line: channel.into(), node: "node-1".into(), facts, pods: None, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
