@@ -90,6 +90,16 @@ pub async fn renew(host: &Host, leaf: &Leaf) -> Result<Renewed> {
     Ok(Renewed { leaf: Pki::open(dir)?.leaf("agent", &[])?, authorities })
 }
 
+/// Trusts the authorities that lie on disk, beside those that are trusted already. What is damaged there changes nothing.
+pub fn trust_kept(host: &Host) {
+    let path = host.platform.ca_dir.join(AUTHORITIES);
+    let kept = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()));
+    let trusted = kept.and_then(|kept| joined(&host.trusted.pem(), &kept, host.env.now())).and_then(|all| host.trust(&all));
+    if let Err(error) = trusted {
+        tracing::error!(error = format!("{error:#}"), "the authorities beside the agent's certificate are not taken in; those before are trusted still");
+    }
+}
+
 /// Writes down whom the platform trusts (`told`), beside whom was trusted before: what lies on disk, where an operator may have changed it,
 /// or else what is `trusted` now. Gives all of them. What is told and is damaged changes nothing: the certificate is good all the same.
 fn take_in_authorities(ca_dir: &Path, trusted: &str, told: &str, now: OffsetDateTime) -> Result<String> {

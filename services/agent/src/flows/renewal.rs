@@ -51,6 +51,8 @@ impl Renewal {
         if shown.chain_pem == self.leaf.chain_pem {
             return false;
         }
+        // Who has put it there may have put another authority beside it.
+        enrolment::trust_kept(&self.host);
         match dial(&self.host, &shown) {
             Ok(line) => self.line.replace(line),
             Err(error) => tracing::error!(error = format!("{error:#}"), "the scheduler is still dialled with the certificate before"),
