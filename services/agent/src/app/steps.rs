@@ -270,9 +270,8 @@ impl Steps {
     /// as the instance may run. The scheduler hears of its end only when the step has ended.
     async fn image(&self, id: InstanceId, whole: &WantedInstance, of: &WantedInstance) -> Result<(String, String), StepError> {
         tokio::select! {
-            found = self.fetched(of) => found,
+            found = self.fetching.during(id, &of.image, &self.wake, self.fetched(of)) => found,
             refusal = self.until_refused(id, whole) => Err(refusal),
-            never = self.fetching.show(id, &of.image, &self.wake) => match never {},
         }
     }
 

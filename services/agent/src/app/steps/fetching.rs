@@ -2,7 +2,7 @@
 //! instance that starts and does nothing.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,13 +34,16 @@ impl Fetching {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be dropped when the image has come, or nobody waits for it any more. `wake`: somebody tells of it.
-    pub async fn show(&self, id: InstanceId, image: &str, wake: &Notify) -> Infallible {
-        tokio::time::sleep(LONG).await;
+    /// Waits for `fetched`, and shows that, if it takes long, until it has come or is not waited for any more. `wake`: somebody tells of it.
+    pub async fn during<T>(&self, id: InstanceId, image: &str, wake: &Notify, fetched: impl Future<Output = T>) -> T {
+        tokio::pin!(fetched);
+        if let Ok(soon) = tokio::time::timeout(LONG, &mut fetched).await {
+            return soon;
+        }
         let _waits = Waits { all: self, id };
         self.lock().insert(id, image.to_owned());
         wake.notify_one();
-        std::future::pending().await
+        fetched.await
     }
 
     /// Adds it to what is told of instances that start, where nothing else is said.
@@ -77,7 +80,8 @@ mod tests {
             all.into_iter().map(|s| s.reason).collect::<Vec<_>>()
         };
         {
-            let showing = fetching.show(ids[0], "shop/web:1", &wake);
+            let never = std::future::pending::<()>();
+            let showing = fetching.during(ids[0], "shop/web:1", &wake, never);
             tokio::pin!(showing);
             assert!(tokio::time::timeout(LONG / 2, &mut showing).await.is_err());
             assert_eq!(told(), ["", "", "before"]);
@@ -86,5 +90,6 @@ mod tests {
             tokio::time::timeout(LONG, wake.notified()).await.expect("it is told");
         }
         assert_eq!(told(), ["", "", "before"]);
+        assert_eq!(fetching.during(ids[0], "shop/web:1", &wake, async { 7 }).await, 7);
     }
 }
