@@ -42,6 +42,10 @@ pub trait Server: Send + Sync {
     fn settle(&self) -> Result<()> {
         Ok(())
     }
+    /// Why the running server will not work again before it is started anew, if that is so. What waiting may mend is not meant.
+    fn stuck(&self) -> Option<String> {
+        None
+    }
     fn stop_signal(&self) -> Signal {
         Signal::Term
     }
