@@ -23,7 +23,8 @@ pub enum Signal {
     Kill,
 }
 
-/// `<pid> <start time>`: the kernel's start time tells a process from a later one with the same number.
+/// `<pid> <start time> <boot>`: the kernel's start time tells a process from a later one with the same number. It counts from the start of
+/// the machine, and two starts can be alike to the hundredth of a second, so there is the number of that, too.
 #[derive(Clone, Debug)]
 pub struct PidFile(PathBuf);
 
@@ -35,9 +36,11 @@ impl PidFile {
     /// The process this file names, if it still lives.
     pub fn alive(&self) -> Option<u32> {
         let text = fs::read_to_string(&self.0).ok()?;
-        let (pid, start) = text.trim().split_once(' ')?;
-        let pid = pid.parse().ok()?;
-        (start_time(pid)? == start).then_some(pid)
+        let mut words = text.split_whitespace();
+        let (pid, start, boot) = (words.next()?.parse().ok()?, words.next()?, words.next());
+        // One that was written before there were three does not say.
+        let same = start_time(pid)? == start && boot.is_none_or(|boot| boot == this_boot());
+        same.then_some(pid)
     }
 
     /// # Errors
@@ -45,7 +48,7 @@ impl PidFile {
     pub fn write(&self, pid: u32) -> Result<()> {
         let start = start_time(pid).with_context(|| format!("process {pid} ended at once"))?;
         let temporary = self.0.with_extension("tmp");
-        fs::write(&temporary, format!("{pid} {start}\n"))?;
+        fs::write(&temporary, format!("{pid} {start} {}\n", this_boot()))?;
         fs::rename(&temporary, &self.0).with_context(|| format!("cannot write {}", self.0.display()))
     }
 
@@ -79,6 +82,12 @@ fn start_time(pid: u32) -> Option<String> {
     // The second field is the name in brackets and may hold anything, so count from its end.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     (fields.first()? != &"Z").then(|| fields.get(19).map(|s| (*s).to_owned())).flatten()
+}
+
+/// Another one each time the machine is started; `-` where the kernel does not tell.
+fn this_boot() -> String {
+    let told = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Some(told.trim().to_owned()).filter(|id| !id.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
 
 /// Sends a signal; a process that is gone already is fine.
@@ -175,5 +184,24 @@ mod tests {
         fs::write(&path, format!("{} 1\n", std::process::id())).expect("written");
         assert_eq!(PidFile::new(&path).alive(), None);
         assert!(!PidFile::new(&path).stop(Signal::Kill, Duration::ZERO).expect("nothing to stop"));
+    }
+
+    #[test]
+    fn a_process_of_the_same_number_and_time_after_a_reboot_is_not_ours() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.pid");
+        let (own, start) = (std::process::id(), start_time(std::process::id()).expect("we live"));
+        let file = PidFile::new(&path);
+        file.write(own).expect("written");
+        assert_eq!(file.alive(), Some(own));
+        fs::write(&path, format!("{own} {start} 00000000-0000-0000-0000-000000000000\n")).expect("written");
+        assert_eq!(file.alive(), None);
+        // As older versions wrote it.
+        fs::write(&path, format!("{own} {start}\n")).expect("written");
+        assert_eq!(file.alive(), Some(own));
+        for damaged in ["", "\n", "7", "x y z"] {
+            fs::write(&path, damaged).expect("written");
+            assert_eq!(file.alive(), None, "{damaged:?}");
+        }
     }
 }
