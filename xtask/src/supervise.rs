@@ -1,6 +1,6 @@
 //! Keeps every part of the suite alive: one thread per part starts it when it is not there, waits for its end, says what
-//! happened and starts it again with growing pauses; one more ends what runs and is stuck. Killed itself, it leaves the parts alone; the next one adopts them by
-//! their pid files.
+//! happened and starts it again with growing pauses; one more ends what runs and is stuck, and keeps logs bounded. Killed itself,
+//! it leaves the parts alone; the next one adopts them by their pid files.
 
 use std::process::Child;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use gantry_kernel::Env;
-use gantry_servers::process::send;
+use gantry_servers::process::{LOG_LIMIT, cut_log, send};
 use gantry_servers::suite::Choices;
 use gantry_servers::{Backoff, Hopeless, Server, Signal, spawn, until};
 
@@ -80,13 +80,15 @@ fn keep(part: &dyn Server) {
     }
 }
 
-/// Ends parts that will not work again before they are started anew; who keeps them does that.
+/// Ends parts that will not work again before they are started anew (who keeps them does that), and keeps their logs from filling the disk.
 fn look_after(all: &[Box<dyn Server>]) {
     let mut known = vec![None; all.len()];
     loop {
         thread::sleep(LOOK);
         for (part, known) in all.iter().zip(&mut known) {
             unstick(part.as_ref(), known, Instant::now());
+            // On a full disk there is no room to put it aside; it is tried again.
+            let _ = cut_log(&part.log_file(), LOG_LIMIT);
         }
     }
 }

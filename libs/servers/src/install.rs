@@ -127,16 +127,34 @@ fn apt(packages: &[&str], say: &mut dyn FnMut(&str)) -> Result<()> {
         say(step);
         let (program, args) = step.split_once(' ').expect("the steps above have arguments");
         // Another package manager may hold the lock for a moment (unattended upgrades).
-        let mut command = Command::new(program);
+        let mut command = packages_command(program);
         command.args(["-o", "DPkg::Lock::Timeout=300"]).args(args.split(' '));
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let done = command.output().with_context(|| format!("cannot run {program}"))?;
+        let mut done = command.output().with_context(|| format!("cannot run {program}"))?;
+        if !done.status.success() && was_interrupted(&done.stderr) {
+            // An installation that was killed, ours maybe: it has to be finished before anything else is begun.
+            say("dpkg --configure -a");
+            packages_command("dpkg").args(["--configure", "-a"]).output().context("cannot run dpkg")?;
+            done = command.output().with_context(|| format!("cannot run {program}"))?;
+        }
         // A mirror of something else on this machine may be down; what matters is whether the install finds its packages.
         if !done.status.success() && args.starts_with("install") {
             bail!("{step}: {}: {}{}", done.status, tail(&done.stdout), tail(&done.stderr));
         }
     }
     Ok(())
+}
+
+/// Asks nobody anything.
+fn packages_command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// In any language: the command is the same in all.
+fn was_interrupted(said: &[u8]) -> bool {
+    String::from_utf8_lossy(said).contains("dpkg --configure -a")
 }
 
 fn tail(bytes: &[u8]) -> String {
@@ -257,5 +275,11 @@ mod tests {
         fs::write(&path, "#!/bin/sh\nexit 0\n").expect("an operator's");
         drop(NoServices::at(&path).expect("left alone"));
         assert_eq!(fs::read_to_string(&path).expect("there"), "#!/bin/sh\nexit 0\n");
+    }
+
+    #[test]
+    fn an_installation_that_was_interrupted_is_known_by_what_apt_says() {
+        assert!(was_interrupted(b"E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. \n"));
+        assert!(!was_interrupted(b"E: Unable to locate package postgresql\n"));
     }
 }

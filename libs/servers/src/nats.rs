@@ -114,8 +114,8 @@ impl Server for Nats {
         }
     }
 
-    /// After one failed write, as on a full disk, a stream takes nothing more (2.14 and later), or JetStream is off altogether (before), also
-    /// when there is room again: the server must be started anew.
+    /// After one failed write, as on a full disk, a stream takes nothing more (seen with 2.15.1), or JetStream is off altogether, also when
+    /// there is room again: the server must be started anew.
     fn stuck(&self) -> Option<String> {
         // HTTP/1.0: the answer ends with the connection.
         stuck_by(&exchange(self.monitor, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n", |_| false).ok()?)

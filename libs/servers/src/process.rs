@@ -12,8 +12,27 @@ use anyhow::{Context, Result, bail};
 use crate::machine::output;
 use crate::wait::until;
 
-/// A log file is put aside (one generation) when it is larger than this at a start.
-const LOG_LIMIT: u64 = 32 * 1024 * 1024;
+/// A log file is put aside (one generation) when it is larger than this, in bytes: at a start, and while its process runs.
+pub const LOG_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// Puts what is in a log aside and goes on with an empty one when it is larger than `limit` bytes. For logs that are being written: their
+/// processes hold them open and append, so the file stays and is emptied. What is written in the moment between is lost. True if it was done.
+///
+/// # Errors
+/// When the disk refuses; the log is as it was then.
+pub fn cut_log(log: &Path, limit: u64) -> Result<bool> {
+    if fs::metadata(log).map_or(0, |m| m.len()) <= limit {
+        return Ok(false);
+    }
+    let (aside, draft) = (log.with_extension("log.1"), log.with_extension("log.2"));
+    let kept = fs::copy(log, &draft).and_then(|_| fs::rename(&draft, &aside)).with_context(|| format!("cannot write {}", aside.display()));
+    if kept.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    kept?;
+    OpenOptions::new().write(true).open(log)?.set_len(0)?;
+    Ok(true)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -162,6 +181,23 @@ mod tests {
         assert!(file.stop(Signal::Term, Duration::from_secs(5)).expect("stops"));
         assert_eq!(file.alive(), None);
         reaper.join().expect("joined").expect("reaped");
+    }
+
+    #[test]
+    fn a_log_that_is_being_written_stays_bounded() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("server.log");
+        assert!(!cut_log(&log, 10).expect("there is none"));
+        let mut writer = OpenOptions::new().create(true).append(true).open(&log).expect("opened");
+        writeln!(writer, "one").expect("written");
+        assert!(!cut_log(&log, 10).expect("small enough"));
+        writeln!(writer, "two and three").expect("written");
+        assert!(cut_log(&log, 10).expect("cut"));
+        writeln!(writer, "four").expect("written");
+        let text = |name: &str| fs::read_to_string(folder.path().join(name)).expect("read");
+        assert_eq!((text("server.log").as_str(), text("server.log.1").as_str()), ("four\n", "one\ntwo and three\n"));
+        assert!(!folder.path().join("server.log.2").exists());
     }
 
     #[test]
