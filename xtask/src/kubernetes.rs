@@ -258,6 +258,12 @@ mod tests {
         let pod = &of(&overlay, "StatefulSet", "nats")["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         assert_eq!((&container["args"][0], &container["args"][1]), (&Value::from("-c"), &Value::from("/etc/gantry/nats.conf")));
+        // After a write that failed, as on a full disk, it has to be started anew: its page of health says so.
+        let probe = &container["livenessProbe"]["httpGet"];
+        assert_eq!((&probe["path"], &probe["port"]), (&Value::from("/healthz"), &container["ports"][1]["name"]));
+        assert_eq!(container["startupProbe"]["httpGet"], *probe);
+        let page = format!("--http_port={}", container["ports"][1]["containerPort"]);
+        assert!(container["args"].as_array().expect("arguments").contains(&Value::from(page)));
         assert_eq!(container["volumeMounts"][1]["mountPath"], "/etc/gantry");
         let config = of(&overlay, "ConfigMap", pod["volumes"][0]["configMap"]["name"].as_str().expect("a name"));
         assert_eq!(config["data"]["nats.conf"], "max_payload: 8MB\n");

@@ -125,6 +125,8 @@ fn main() -> Result<()> {
         Command::Rooms { write } => rooms::run(&work, write),
         Command::NewService { name } => {
             new_service::write(&work.repository, &name)?;
+            // Every command of the Makefile takes the lock file as it is. What the new crate needs is in it already.
+            run(&mut work.cargo(["update", "--workspace", "--offline", "--quiet"]))?;
             // Another name may break a line elsewhere.
             run(&mut work.cargo(["fmt", "-p", &format!("gantry-{name}")]))
         }

@@ -1,6 +1,6 @@
 //! Keeps every part of the suite alive: one thread per part starts it when it is not there, waits for its end, says what
-//! happened and starts it again with growing pauses. Killed itself, it leaves the parts alone; the next one adopts them by
-//! their pid files.
+//! happened and starts it again with growing pauses; one more ends what runs and is stuck, and keeps logs bounded. Killed itself,
+//! it leaves the parts alone; the next one adopts them by their pid files.
 
 use std::process::Child;
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use gantry_kernel::Env;
+use gantry_servers::process::{LOG_LIMIT, cut_log, send};
 use gantry_servers::suite::Choices;
-use gantry_servers::{Backoff, Hopeless, Server, spawn, until};
+use gantry_servers::{Backoff, Hopeless, Server, Signal, spawn, until};
 
 use crate::parts::Parts;
 use crate::work::Work;
@@ -19,6 +20,10 @@ use crate::work::Work;
 const ADOPTED_INTERVAL: Duration = Duration::from_millis(250);
 /// Who ran for so long was well: its end says nothing about how soon it would end again.
 const STEADY: Duration = Duration::from_secs(10);
+/// How often parts are asked whether they are stuck, how long one must be so before it is ended, and how long it may take to end.
+const LOOK: Duration = Duration::from_secs(5);
+const STUCK: Duration = Duration::from_secs(30);
+const ENDING: Duration = Duration::from_secs(20);
 
 /// # Errors
 /// When the suite's home is not readable. Does not return otherwise.
@@ -38,6 +43,7 @@ pub fn run(work: &Work) -> Result<()> {
             })
         })
         .collect();
+    thread::spawn(move || look_after(&all));
     for keeper in keepers {
         let _ = keeper.join();
     }
@@ -72,6 +78,41 @@ fn keep(part: &dyn Server) {
         log(part, &format!("{how}; starting it again in {:.1} s", pause.as_secs_f32()));
         thread::sleep(pause);
     }
+}
+
+/// Ends parts that will not work again before they are started anew (who keeps them does that), and keeps their logs from filling the disk.
+fn look_after(all: &[Box<dyn Server>]) {
+    let mut known = vec![None; all.len()];
+    loop {
+        thread::sleep(LOOK);
+        for (part, known) in all.iter().zip(&mut known) {
+            unstick(part.as_ref(), known, Instant::now());
+            // On a full disk there is no room to put it aside; it is tried again.
+            let _ = cut_log(&part.log_file(), LOG_LIMIT);
+        }
+    }
+}
+
+/// Since when this process is stuck.
+#[derive(Clone, Copy)]
+struct Stuck {
+    pid: u32,
+    since: Instant,
+}
+
+fn unstick(part: &dyn Server, known: &mut Option<Stuck>, now: Instant) {
+    let (Some(pid), Some(why)) = (part.pid_file().alive(), part.stuck()) else {
+        *known = None;
+        return;
+    };
+    let stuck = known.filter(|stuck| stuck.pid == pid).unwrap_or(Stuck { pid, since: now });
+    *known = Some(stuck);
+    let long = now.saturating_duration_since(stuck.since);
+    if long < STUCK {
+        return;
+    }
+    log(part, &format!("is stuck and is ended, to be started again: {why}"));
+    send(pid, if long < STUCK + ENDING { part.stop_signal() } else { Signal::Kill });
 }
 
 /// Waits (bounded) until it answers, and sets it up. Who has `ended` answers no more, and is to be started again instead.
@@ -139,6 +180,58 @@ mod tests {
         fn probe(&self) -> Result<()> {
             bail!("nobody answers")
         }
+    }
+
+    /// Runs, and will not work again: of its own word.
+    struct Jammed(Folders);
+
+    impl Server for Jammed {
+        fn name(&self) -> &'static str {
+            "jammed"
+        }
+
+        fn needs(&self) -> &'static [Need] {
+            &[Need::Nats]
+        }
+
+        fn folders(&self) -> &Folders {
+            &self.0
+        }
+
+        fn prepare(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn launch(&self) -> Result<Launch> {
+            Ok(Launch::new("sleep", &["600"]))
+        }
+
+        fn probe(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn stuck(&self) -> Option<String> {
+            Some("the disk was full".to_owned())
+        }
+    }
+
+    #[test]
+    fn a_part_that_stays_stuck_is_ended_to_be_started_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let part = Jammed(Folders::below(folder.path()).expect("folders"));
+        let mut child = spawn(&part).expect("starts").expect("it did not run before");
+        let (start, mut known) = (Instant::now(), None);
+        unstick(&part, &mut known, start);
+        unstick(&part, &mut known, start + STUCK / 2);
+        assert!(child.try_wait().expect("asked").is_none(), "it may get over it");
+        // Another process of that part begins anew.
+        let mut other = Some(Stuck { pid: child.id() + 1, since: start });
+        unstick(&part, &mut other, start + STUCK * 2);
+        assert!(child.try_wait().expect("asked").is_none() && other.is_some_and(|stuck| stuck.pid == child.id()));
+        unstick(&part, &mut known, start + STUCK);
+        assert!(ended(child).contains("ended with"));
+        unstick(&part, &mut known, start + STUCK * 2);
+        assert!(known.is_none(), "who is gone is not stuck");
     }
 
     #[test]

@@ -117,7 +117,8 @@ pub fn start_suite(work: &Work) -> Result<String> {
     let parts = Parts::of(work, &choices)?;
     let before = fs::read(home.file("choices.json")).ok();
     choices.save(home)?;
-    let running = parts.all.iter().any(|p| p.pid_file().alive().is_some());
+    // The supervisor alone counts, too: it would go on with the settings that it began with.
+    let running = parts.supervisor().alive().is_some() || parts.all.iter().any(|p| p.pid_file().alive().is_some());
     if running && before.is_some() && before != fs::read(home.file("choices.json")).ok() {
         fs::write(home.file("choices.json"), before.unwrap_or_default())?;
         bail!("the suite runs with other ports or servers; run `make down` first, then `make up` with the new settings");

@@ -6,6 +6,7 @@ mod feed;
 mod message;
 mod publish;
 mod relay;
+mod stored;
 pub mod streams;
 
 pub use connect::{Bus, BusError};

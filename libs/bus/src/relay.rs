@@ -1,4 +1,4 @@
-//! Publishes a service's log to its stream, in order. The stream itself says how far it is, so a deleted or
+//! Publishes a service's log to its stream, in order. The stream itself says how far it is (`stored`), so a deleted or
 //! restored store is simply filled from where it stands.
 
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use anyhow::{Context, bail};
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
 use async_nats::jetstream::context::PublishAckFuture;
-use async_nats::jetstream::stream::Stream;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use gantry_es::Recorded;
 use gantry_es_pg::{Lease, Log, endless};
-use gantry_kernel::Uuid;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connect::Bus;
-use crate::message::{headers_of, id_of, position_of, subject_of};
+use crate::message::{headers_of, subject_of};
+use crate::stored::{Stored, look, sound};
 
 /// Events read at once.
 const BATCH: i64 = 1_000;
@@ -29,6 +29,9 @@ const BLOCK: usize = 100;
 const UNCONFIRMED: usize = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How often the stream is looked at, whether or not there is something to publish: a store that was deleted, cut or damaged under us shows
+/// by nothing else.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Starts the relay; one of all replicas does the work, the others wait for its lease.
 pub fn start_relay(bus: Bus, log: Log, cancel: CancellationToken, tasks: &TaskTracker) {
@@ -54,18 +57,9 @@ pub fn start_relay(bus: Bus, log: Log, cancel: CancellationToken, tasks: &TaskTr
 }
 
 async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) -> anyhow::Result<()> {
-    let mut stream = bus.event_stream(log.origin()).await?;
-    let mut at = Stored::last_of(&mut stream).await?;
-    let head = log.head();
-    if at.position > head {
-        let position = at.position;
-        bail!("the stream of {} is at position {position}, its log only at {head}: was the database restored? Delete the stream to fill it anew", log.origin());
-    }
-    // A log that was restored and has grown past the stream since: what follows would stand on events that it does not have.
-    if at.position > 0 && !has(log, &at).await? {
-        let (of, position) = (log.origin(), at.position);
-        bail!("the stream of {of} has another event at position {position} than its log: was the database restored? Delete the stream to fill it anew");
-    }
+    let stream = bus.event_stream(log.origin()).await?;
+    let mut at = sound(&stream, log).await?;
+    let mut looked = Instant::now();
     let mut wake = log.watch_head();
     let mut unconfirmed = FuturesOrdered::new();
     loop {
@@ -78,15 +72,15 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
             tokio::select! {
                 changed = wake.changed() => changed.context("the log was closed")?,
                 Some(confirmed) = unconfirmed.next() => confirmed?,
-                () = tokio::time::sleep(Duration::from_secs(5)), if unconfirmed.is_empty() => {
+                () = tokio::time::sleep(LOOK), if unconfirmed.is_empty() => {
                     if !lease.check().await {
                         bail!("the lease was lost");
                     }
-                    stream.info().await.context("the stream is gone")?;
-                    let stored = Stored::last_of(&mut stream).await?;
-                    if stored != at {
-                        bail!("the stream is at {stored:?} instead of {at:?}");
+                    let found = look(&stream).await.context("the stream is gone")?;
+                    if found.missing() || found.stored != at {
+                        bail!("the stream is at {:?} with {} events instead of {at:?}", found.stored, found.messages);
                     }
+                    looked = Instant::now();
                     // All is well again, although there was nothing to publish.
                     *pause = FIRST_PAUSE;
                 }
@@ -101,14 +95,16 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
         while unconfirmed.len() > UNCONFIRMED {
             unconfirmed.next().await.context("it is longer than that")??;
         }
+        // Whoever always has something to publish never comes to the timer. What is on its way is not there yet, so only what lies behind counts.
+        if looked.elapsed() >= LOOK {
+            let found = look(&stream).await.context("the stream is gone")?;
+            if found.missing() {
+                bail!("of {} events up to {:?} the stream has only {}", found.stored.position, found.stored, found.messages);
+            }
+            looked = Instant::now();
+        }
         *pause = FIRST_PAUSE;
     }
-}
-
-/// Whether the event that the stream ends with is the log's.
-async fn has(log: &Log, at: &Stored) -> anyhow::Result<bool> {
-    let there = log.read_shared(at.position - 1, 1).await?;
-    Ok(there.first().is_some_and(|event| (event.position, event.id) == (at.position, at.event)))
 }
 
 /// Publishes a block. Every message says which sequence it must follow, so JetStream takes it only right behind the one
@@ -136,27 +132,4 @@ fn message(bus: &Bus, event: &Recorded, at: &mut Stored) -> (String, HeaderMap, 
     headers.insert(NATS_EXPECTED_LAST_SEQUENCE, at.sequence.to_string());
     *at = Stored { position: event.position, sequence: at.sequence + 1, event: event.id };
     (subject_of(&bus.prefix, event), headers, Bytes::copy_from_slice(event.data.as_str().as_bytes()))
-}
-
-/// The last message of a stream: which event it is, and its place there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stored {
-    position: i64,
-    sequence: u64,
-    /// The event's id; nil for an empty stream.
-    event: Uuid,
-}
-
-impl Stored {
-    async fn last_of(stream: &mut Stream) -> anyhow::Result<Self> {
-        let state = &stream.info().await?.state;
-        let (sequence, messages) = (state.last_sequence, state.messages);
-        if messages == 0 {
-            return Ok(Self { position: 0, sequence, event: Uuid::nil() });
-        }
-        let message = stream.get_raw_message(sequence).await.context("the stream's last message cannot be read")?;
-        let position = position_of(&message.headers).context("the stream's last message carries no position")?;
-        let event = id_of(&message.headers).context("the stream's last message carries no id")?;
-        Ok(Self { position, sequence, event })
-    }
 }

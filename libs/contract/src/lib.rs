@@ -19,6 +19,9 @@ pub mod scheduler;
 pub mod upstream;
 pub mod usage;
 
+/// Every service has these in its log.
+pub use gantry_es::ProjectionEvent;
+
 /// Generated from `schemas/proto`.
 #[allow(clippy::all, clippy::pedantic, missing_docs)]
 pub mod proto {

@@ -14,12 +14,25 @@ use tokio_util::task::TaskTracker;
 #[error("it panicked: {0}")]
 pub struct Panicked(String);
 
+impl Panicked {
+    /// Of what a panic has thrown.
+    pub fn of(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Self(text.unwrap_or("without a word").to_owned())
+    }
+
+    /// What it said.
+    pub fn words(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Runs `work` to its end, or to its panic. Nobody may go on with what it was changing at that moment.
 ///
 /// # Errors
 /// When it panics.
 pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panicked(text_of(&*panic)))
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panicked::of(&*panic))
 }
 
 /// The same for what may fail by itself: a panic is one more way.
@@ -42,11 +55,6 @@ pub fn endless(name: impl Into<String>, tasks: &TaskTracker, cancel: &Cancellati
     });
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("without a word").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,7 +68,8 @@ mod tests {
             (caught(async { std::panic::panic_any(13) }).await, "it panicked: without a word"),
         ] {
             let panicked: Result<(), Panicked> = panicked;
-            assert_eq!(panicked.unwrap_err().to_string(), words);
+            let panicked = panicked.unwrap_err();
+            assert_eq!((panicked.to_string().as_str(), panicked.words()), (words, words.trim_start_matches("it panicked: ")));
         }
         assert_eq!(tried(async { panic!("worse") }).await.unwrap_err().to_string(), "it panicked: worse");
         assert_eq!(tried(async { anyhow::bail!("bad") }).await.unwrap_err().to_string(), "bad");

@@ -139,33 +139,50 @@ impl Writing {
         }
     }
 
-    async fn write(&self, batch: Vec<Request>, memory: &mut Memory, told: &mut Told) {
-        let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|r| (r.append, r.answer)).unzip();
-        let tells = told.is_long_ago();
-        let batch = Batch { pool: &self.db.writer, origin: &self.origin, env: &self.env, appends: &appends, tells };
-        // What was given up may be done all the same, as when a commit's answer is lost.
-        let done = timeout(ANSWER, append_batch(&batch, memory)).await;
-        match done.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
-            Ok(results) => {
-                self.recent.add(results.iter().flatten().flat_map(|appended| &appended.events));
-                if let Some(last) = results.iter().rev().find_map(|r| r.as_ref().ok()).map(|a| a.position) {
-                    told.wrote(last, tells);
-                    self.moved.send_if_modified(|head| raise(head, last));
+    async fn write(&self, requests: Vec<Request>, memory: &mut Memory, told: &mut Told) {
+        // In their order: the last is next.
+        let mut parts = vec![requests];
+        while let Some(part) = parts.pop() {
+            let (appends, answers): (Vec<_>, Vec<_>) = part.into_iter().map(|r| (r.append, r.answer)).unzip();
+            let tells = told.is_long_ago();
+            let batch = Batch { pool: &self.db.writer, origin: &self.origin, env: &self.env, appends: &appends, tells };
+            // What was given up may be done all the same, as when a commit's answer is lost.
+            let done = timeout(ANSWER, append_batch(&batch, memory)).await;
+            match done.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
+                Ok(results) => {
+                    self.recent.add(results.iter().flatten().flat_map(|appended| &appended.events));
+                    if let Some(last) = results.iter().rev().find_map(|r| r.as_ref().ok()).map(|a| a.position) {
+                        told.wrote(last, tells);
+                        self.moved.send_if_modified(|head| raise(head, last));
+                    }
+                    for (answer, result) in answers.into_iter().zip(results) {
+                        // The caller may have given up; its events stand all the same.
+                        let _ = answer.send(result);
+                    }
                 }
-                for (answer, result) in answers.into_iter().zip(results) {
-                    // The caller may have given up; its events stand all the same.
-                    let _ = answer.send(result);
+                // Nothing was written. One of them holds what the database does not take; those who came along with it are not refused for it.
+                Err(error) if appends.len() > 1 && is_about_content(&error) => {
+                    let requests = appends.into_iter().zip(answers).map(|(append, answer)| Request { append, answer });
+                    let mut first: Vec<Request> = requests.collect();
+                    let second = first.split_off(first.len() / 2);
+                    parts.extend([second, first]);
                 }
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, appends = answers.len(), "the event log could not be written");
-                let error = Arc::new(error);
-                for answer in answers {
-                    let _ = answer.send(Err(AppendError::Sql(error.clone())));
+                Err(error) => {
+                    tracing::warn!(error = %error, appends = answers.len(), "the event log could not be written");
+                    let error = Arc::new(error);
+                    for answer in answers {
+                        let _ = answer.send(Err(AppendError::Sql(error.clone())));
+                    }
                 }
             }
         }
     }
+}
+
+/// The database is well and takes others: data that do not fit, a broken constraint, something too large (classes of SQLSTATE).
+fn is_about_content(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
 /// `first` and what waits behind it. Half of those who write at this time (`before`: who just got an answer) make a good

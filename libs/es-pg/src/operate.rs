@@ -1,7 +1,6 @@
 //! What an operator does to a projection: each is recorded in the log before it is done.
 
-use gantry_es::{Meta, NewEvent, StreamId};
-use serde_json::{Value, json};
+use gantry_es::{EventData, Meta, ProjectionEvent, StreamId};
 
 use crate::append::Append;
 use crate::log::Log;
@@ -14,7 +13,7 @@ pub async fn skip(log: &Log, name: &str, position: i64, meta: Meta) -> anyhow::R
     let stands: Option<i64> =
         sqlx::query_scalar("select position from projections where name = $1 and error is not null").bind(name).fetch_optional(&log.db.pool).await?;
     anyhow::ensure!(stands == Some(position - 1), "projection {name} does not stand still right before position {position}; see `gantryd admin projections`");
-    record(log, name, "projection.event-skipped", json!({ "projection": name, "position": position }), meta).await?;
+    record(log, name, ProjectionEvent::EventSkipped { projection: name.to_owned(), position }, meta).await?;
     sqlx::query("update projections set position = $2, error = null where name = $1 and position = $2 - 1")
         .bind(name)
         .bind(position)
@@ -31,13 +30,12 @@ pub async fn skip(log: &Log, name: &str, position: i64, meta: Meta) -> anyhow::R
 pub async fn request_rebuild(log: &Log, name: &str, meta: Meta) -> anyhow::Result<()> {
     let known: Vec<String> = sqlx::query_scalar("select name from projections order by name").fetch_all(&log.db.pool).await?;
     anyhow::ensure!(known.iter().any(|k| k == name), "there is no projection `{name}`; {} has {}", log.origin, known.join(", "));
-    record(log, name, "projection.rebuild-requested", json!({ "projection": name }), meta).await?;
+    record(log, name, ProjectionEvent::RebuildRequested { projection: name.to_owned() }, meta).await?;
     sqlx::query("update projections set rebuild_since = now(), rebuild_error = null where name = $1").bind(name).execute(&log.db.pool).await?;
     Ok(())
 }
 
-async fn record(log: &Log, name: &str, kind: &str, data: Value, meta: Meta) -> anyhow::Result<()> {
-    let event = NewEvent { kind: kind.to_owned(), kind_version: 1, data: data.into() };
-    log.append(Append::one(StreamId::new("projection", name), None, vec![event], meta)).await?;
+async fn record(log: &Log, name: &str, event: ProjectionEvent, meta: Meta) -> anyhow::Result<()> {
+    log.append(Append::one(StreamId::of::<ProjectionEvent>(name), None, vec![event.encode()], meta)).await?;
     Ok(())
 }

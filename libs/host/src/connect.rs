@@ -36,11 +36,15 @@ impl Passing for DbError {
         let Self::Sql(error) = self else { return false };
         match error {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-            // Shutting down, starting up, in recovery; or the database is being created right now.
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P") || code == "3D000"),
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| passes(&code)),
             _ => false,
         }
     }
+}
+
+/// Of Postgres: shutting down, starting up, in recovery; the database is being created right now; out of connections, memory or room on the disk.
+fn passes(code: &str) -> bool {
+    code.starts_with("57P") || code.starts_with("53") || code == "3D000"
 }
 
 impl Passing for redis::RedisError {
@@ -125,6 +129,16 @@ mod tests {
         assert!(format!("{never:#}").contains("after waiting 30 s"), "{never:#}");
         cancel.cancel();
         assert!(patiently::<(), _, _>("x", Duration::from_secs(30), &cancel, || async { Err(No(true)) }).await.is_err());
+    }
+
+    #[test]
+    fn a_database_that_has_no_room_for_one_more_is_waited_for() {
+        for code in ["53300", "53100", "57P03", "3D000"] {
+            assert!(passes(code), "{code}");
+        }
+        for code in ["28P01", "42501", "22021"] {
+            assert!(!passes(code), "{code}");
+        }
     }
 
     #[test]

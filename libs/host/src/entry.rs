@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Loaded, Platform};
 use crate::context::{Addresses, Host, Needs, Surroundings};
 use crate::grpc::OnePort;
-use crate::pki::Pki;
+use crate::pki::{Pki, sync_folder};
 use crate::serve::Doors;
 use crate::service::{Parts, Service};
 use crate::shown::Shown;
@@ -241,6 +241,8 @@ pub(crate) fn master_key(platform: &Platform, env: &Env) -> anyhow::Result<Vec<u
         // Whoever links first wins; all then read the same.
         let _ = std::fs::hard_link(&draft, path);
         std::fs::remove_file(&draft)?;
+        // Before anything is sealed with it: what the database then has on its disk could not be opened with another one.
+        sync_folder(path);
     }
     let key = std::fs::read(path).with_context(|| format!("cannot read the master key {}", path.display()))?;
     anyhow::ensure!(key.len() == 32, "the master key {} must have 32 bytes, it has {}", path.display(), key.len());

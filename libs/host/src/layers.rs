@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use gantry_auth::{Caller, CallerSlot};
+use gantry_es_pg::Panicked;
 use gantry_kernel::{Kind, Problem};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
@@ -39,8 +40,7 @@ pub(crate) fn wrap(router: Router, host: &Host, max_body: usize) -> Router {
     };
     let router = if host.has_database() { router.layer(from_fn_with_state(host.clone(), crate::idempotency::once)) } else { router };
     let panics = CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| {
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-        tracing::error!(panic = text.unwrap_or_default(), "a handler panicked");
+        tracing::error!(panic = Panicked::of(&*panic).words(), "a handler panicked");
         Problem::internal("a handler panicked").into_response()
     });
     router.layer((from_fn_with_state(Surround::new(host), surround), panics))

@@ -146,6 +146,7 @@ impl Pki {
                 std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o644))?;
             }
             std::fs::rename(&draft, &file).with_context(|| format!("cannot write {}", file.display()))?;
+            sync_folder(&file);
         }
         Ok(true)
     }
@@ -166,25 +167,41 @@ fn make_ca(pem: &Path, key_file: &Path) -> anyhow::Result<()> {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     validity(&mut params, Duration::days(365 * CA_YEARS));
     let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
     // Who links the key first is the maker; the other one waits for the certificate and uses it.
     let draft = key_file.with_extension(format!("key.{}", std::process::id()));
     write_private(&draft, &key.serialize_pem())?;
     let first = std::fs::hard_link(&draft, key_file).is_ok();
     std::fs::remove_file(&draft)?;
     if first {
-        let draft = pem.with_extension(format!("pem.{}", std::process::id()));
-        std::fs::write(&draft, certificate.pem())?;
-        std::fs::rename(&draft, pem)?;
-        return Ok(());
+        return write_ca(&params, &key, pem);
     }
-    for _ in 0..100 {
+    for _ in 0..40 {
         if pem.exists() {
             return Ok(());
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    bail!("{} is there but {} is not: remove the former to make a new authority", key_file.display(), pem.display())
+    // Its maker was ended right after it had linked the key. Should it only have been slow: certificates of one key are as good as each other.
+    let key = std::fs::read_to_string(key_file).with_context(|| format!("cannot read {}", key_file.display()))?;
+    let key = KeyPair::from_pem(&key).with_context(|| format!("{} is no key; remove it to make a new authority", key_file.display()))?;
+    write_ca(&params, &key, pem)
+}
+
+/// The authority's certificate, readable by all whatever the umask.
+fn write_ca(params: &CertificateParams, key: &KeyPair, pem: &Path) -> anyhow::Result<()> {
+    let draft = pem.with_extension(format!("pem.{}", std::process::id()));
+    write_private(&draft, &params.self_signed(key)?.pem())?;
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o644))?;
+    std::fs::rename(&draft, pem).with_context(|| format!("cannot write {}", pem.display()))?;
+    sync_folder(pem);
+    Ok(())
+}
+
+/// Has the name of a new file put on the disk, so that a power cut does not take it. There are file systems that cannot.
+pub(crate) fn sync_folder(file: &Path) {
+    if let Some(folder) = file.parent().and_then(|folder| std::fs::File::open(folder).ok()) {
+        let _ = folder.sync_all();
+    }
 }
 
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -198,6 +215,19 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_authority_whose_maker_was_killed_half_way_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        std::fs::write(dir.path().join("ca.key"), &key).unwrap();
+        let pki = Pki::open(dir.path()).unwrap();
+        assert!(pki.leaf("echo", &[]).unwrap().der().is_ok());
+        assert_eq!(std::fs::read_to_string(dir.path().join("ca.key")).unwrap(), key, "of the key that is there");
+        assert_eq!(Pki::open(dir.path()).unwrap().ca_pem, pki.ca_pem, "once");
+        let mode = std::fs::metadata(dir.path().join("ca.pem")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "whatever the umask");
+    }
 
     #[test]
     fn another_certificate_is_made_when_two_thirds_of_the_time_are_over_and_not_before() {

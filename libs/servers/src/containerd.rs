@@ -145,6 +145,7 @@ impl Server for Containerd {
     }
 
     fn prepare(&self) -> Result<()> {
+        fits(&self.socket())?;
         let hosts = self.place.join("certs.d").join(&self.registry);
         let network = self.place.join("cni");
         for folder in [&hosts, &network] {
@@ -183,5 +184,27 @@ impl Server for Containerd {
         // So that an image clean-up leaves it alone.
         self.ctr(&["images", "label", pause::IMAGE, "io.cri-containerd.pinned=pinned"])?;
         Ok(())
+    }
+}
+
+/// A socket's name has at most 107 bytes, and the longer of containerd's two has six more than this one.
+fn fits(socket: &Path) -> Result<()> {
+    let (length, most) = (socket.as_os_str().len(), 107 - ".ttrpc".len());
+    if length > most {
+        let path = socket.display();
+        bail!("the path of containerd's socket, {path}, has {length} bytes, and a socket's may have {most}: choose a shorter folder by GANTRY_HOME");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_too_deep_for_a_socket_is_named() {
+        fits(Path::new("/home/ada/src/gantry/.gantry/containerd/containerd.sock")).expect("short enough");
+        let deep = Path::new("/srv").join("x".repeat(90)).join("containerd/containerd.sock");
+        assert!(fits(&deep).expect_err("too long").to_string().contains("GANTRY_HOME"));
     }
 }

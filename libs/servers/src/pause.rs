@@ -58,7 +58,10 @@ pub fn archive(folder: &Path) -> Result<PathBuf> {
     add(&mut archive, "config.json", 0o644, config.as_bytes())?;
     add(&mut archive, "layer.tar", 0o644, &layer)?;
     let temporary = folder.join("pause.tar.new");
-    fs::File::create(&temporary)?.write_all(&archive.into_inner()?)?;
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(&archive.into_inner()?)?;
+    // What is there is taken as it is: a power cut must not leave an empty one.
+    file.sync_all()?;
     fs::rename(temporary, &done)?;
     Ok(done)
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use postgres::error::SqlState;
 
 use crate::need::Need;
-use crate::owner::{folder_for, unprivileged};
+use crate::owner::{folder_for, must_own, unprivileged};
 use crate::process::{Launch, Signal};
 use crate::server::{Credentials, Folders, Server, write_private};
 use crate::wait::until;
@@ -118,6 +118,7 @@ impl Server for Postgres {
 
     fn prepare(&self) -> Result<()> {
         let owner = unprivileged()?;
+        must_own(&self.place.join("data/PG_VERSION"), owner)?;
         let place = folder_for(&self.place, owner)?;
         let data = place.join("data");
         if !data.join("PG_VERSION").exists() {

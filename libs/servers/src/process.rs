@@ -12,8 +12,27 @@ use anyhow::{Context, Result, bail};
 use crate::machine::output;
 use crate::wait::until;
 
-/// A log file is put aside (one generation) when it is larger than this at a start.
-const LOG_LIMIT: u64 = 32 * 1024 * 1024;
+/// A log file is put aside (one generation) when it is larger than this, in bytes: at a start, and while its process runs.
+pub const LOG_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// Puts what is in a log aside and goes on with an empty one when it is larger than `limit` bytes. For logs that are being written: their
+/// processes hold them open and append, so the file stays and is emptied. What is written in the moment between is lost. True if it was done.
+///
+/// # Errors
+/// When the disk refuses; the log is as it was then.
+pub fn cut_log(log: &Path, limit: u64) -> Result<bool> {
+    if fs::metadata(log).map_or(0, |m| m.len()) <= limit {
+        return Ok(false);
+    }
+    let (aside, draft) = (log.with_extension("log.1"), log.with_extension("log.2"));
+    let kept = fs::copy(log, &draft).and_then(|_| fs::rename(&draft, &aside)).with_context(|| format!("cannot write {}", aside.display()));
+    if kept.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    kept?;
+    OpenOptions::new().write(true).open(log)?.set_len(0)?;
+    Ok(true)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -23,7 +42,8 @@ pub enum Signal {
     Kill,
 }
 
-/// `<pid> <start time>`: the kernel's start time tells a process from a later one with the same number.
+/// `<pid> <start time> <boot>`: the kernel's start time tells a process from a later one with the same number. It counts from the start of
+/// the machine, and two starts can be alike to the hundredth of a second, so there is the number of that, too.
 #[derive(Clone, Debug)]
 pub struct PidFile(PathBuf);
 
@@ -35,9 +55,11 @@ impl PidFile {
     /// The process this file names, if it still lives.
     pub fn alive(&self) -> Option<u32> {
         let text = fs::read_to_string(&self.0).ok()?;
-        let (pid, start) = text.trim().split_once(' ')?;
-        let pid = pid.parse().ok()?;
-        (start_time(pid)? == start).then_some(pid)
+        let mut words = text.split_whitespace();
+        let (pid, start, boot) = (words.next()?.parse().ok()?, words.next()?, words.next());
+        // One that was written before there were three does not say.
+        let same = start_time(pid)? == start && boot.is_none_or(|boot| boot == this_boot());
+        same.then_some(pid)
     }
 
     /// # Errors
@@ -45,7 +67,7 @@ impl PidFile {
     pub fn write(&self, pid: u32) -> Result<()> {
         let start = start_time(pid).with_context(|| format!("process {pid} ended at once"))?;
         let temporary = self.0.with_extension("tmp");
-        fs::write(&temporary, format!("{pid} {start}\n"))?;
+        fs::write(&temporary, format!("{pid} {start} {}\n", this_boot()))?;
         fs::rename(&temporary, &self.0).with_context(|| format!("cannot write {}", self.0.display()))
     }
 
@@ -79,6 +101,12 @@ fn start_time(pid: u32) -> Option<String> {
     // The second field is the name in brackets and may hold anything, so count from its end.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     (fields.first()? != &"Z").then(|| fields.get(19).map(|s| (*s).to_owned())).flatten()
+}
+
+/// Another one each time the machine is started; `-` where the kernel does not tell.
+fn this_boot() -> String {
+    let told = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Some(told.trim().to_owned()).filter(|id| !id.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
 
 /// Sends a signal; a process that is gone already is fine.
@@ -156,6 +184,23 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_is_being_written_stays_bounded() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("server.log");
+        assert!(!cut_log(&log, 10).expect("there is none"));
+        let mut writer = OpenOptions::new().create(true).append(true).open(&log).expect("opened");
+        writeln!(writer, "one").expect("written");
+        assert!(!cut_log(&log, 10).expect("small enough"));
+        writeln!(writer, "two and three").expect("written");
+        assert!(cut_log(&log, 10).expect("cut"));
+        writeln!(writer, "four").expect("written");
+        let text = |name: &str| fs::read_to_string(folder.path().join(name)).expect("read");
+        assert_eq!((text("server.log").as_str(), text("server.log.1").as_str()), ("four\n", "one\ntwo and three\n"));
+        assert!(!folder.path().join("server.log.2").exists());
+    }
+
+    #[test]
     fn what_cannot_be_found_again_is_not_left_running() {
         let folder = tempfile::tempdir().expect("a folder");
         // As on a full disk: the log is there, the pid file cannot be written.
@@ -175,5 +220,24 @@ mod tests {
         fs::write(&path, format!("{} 1\n", std::process::id())).expect("written");
         assert_eq!(PidFile::new(&path).alive(), None);
         assert!(!PidFile::new(&path).stop(Signal::Kill, Duration::ZERO).expect("nothing to stop"));
+    }
+
+    #[test]
+    fn a_process_of_the_same_number_and_time_after_a_reboot_is_not_ours() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.pid");
+        let (own, start) = (std::process::id(), start_time(std::process::id()).expect("we live"));
+        let file = PidFile::new(&path);
+        file.write(own).expect("written");
+        assert_eq!(file.alive(), Some(own));
+        fs::write(&path, format!("{own} {start} 00000000-0000-0000-0000-000000000000\n")).expect("written");
+        assert_eq!(file.alive(), None);
+        // As older versions wrote it.
+        fs::write(&path, format!("{own} {start}\n")).expect("written");
+        assert_eq!(file.alive(), Some(own));
+        for damaged in ["", "\n", "7", "x y z"] {
+            fs::write(&path, damaged).expect("written");
+            assert_eq!(file.alive(), None, "{damaged:?}");
+        }
     }
 }

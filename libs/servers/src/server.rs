@@ -42,6 +42,10 @@ pub trait Server: Send + Sync {
     fn settle(&self) -> Result<()> {
         Ok(())
     }
+    /// Why the running server will not work again before it is started anew, if that is so. What waiting may mend is not meant.
+    fn stuck(&self) -> Option<String> {
+        None
+    }
     fn stop_signal(&self) -> Signal {
         Signal::Term
     }
@@ -103,7 +107,7 @@ impl Credentials {
     }
 }
 
-/// Writes a file that only its owner may read, in one step.
+/// Writes a file that only its owner may read, in one step. It outlives a power cut: a password that was lost is not drawn again.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -113,7 +117,12 @@ pub fn write_private(file: &Path, text: &str) -> Result<()> {
     let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     out.write_all(text.as_bytes())?;
     out.sync_all()?;
-    fs::rename(&temporary, file).with_context(|| format!("cannot write {}", file.display()))
+    fs::rename(&temporary, file).with_context(|| format!("cannot write {}", file.display()))?;
+    // Its name, too, must be on the disk. There are file systems that cannot do that to a folder.
+    if let Some(folder) = file.parent().and_then(|folder| fs::File::open(folder).ok()) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
 }
 
 /// Makes a folder only its owner may enter.

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 mod chaos;
+mod damaged;
 mod restored;

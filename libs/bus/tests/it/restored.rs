@@ -9,15 +9,16 @@ use gantry_kernel::Env;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A log of origin `origin` with so many events, and its relay.
-struct Origin {
-    log: Log,
+/// A log of origin `origin`, and its relay.
+pub(crate) struct Origin {
+    pub log: Log,
     cancel: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Origin {
-    async fn with(events: usize, settings: &Settings, bus: &Bus) -> Self {
+    /// With so many events more than it had.
+    pub async fn with(events: usize, settings: &Settings, bus: &Bus) -> Self {
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
         let db = Db::open(settings, &[]).await.unwrap();
         let log = Log::open(db, "origin", Env::system(), &cancel, &tasks).await.unwrap();
@@ -29,14 +30,14 @@ impl Origin {
         Self { log, cancel, tasks }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.cancel.cancel();
         self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
-async fn until_messages(bus: &Bus, many: u64, patience: Duration) -> bool {
+pub(crate) async fn until_messages(bus: &Bus, many: u64, patience: Duration) -> bool {
     let there = async {
         while bus.event_stream("origin").await.unwrap().get_info().await.unwrap().state.messages != many {
             tokio::time::sleep(Duration::from_millis(20)).await;

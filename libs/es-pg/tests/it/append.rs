@@ -62,6 +62,25 @@ async fn a_command_stands_only_with_the_versions_that_it_was_decided_by() {
     assert_eq!(one.log.read_stream(&stream("rules"), 0).await.unwrap().len(), 1, "what was looked at is as it was");
 }
 
+/// On one thread: all have called before the task that appends comes to it, so they go into one transaction.
+#[tokio::test]
+async fn what_the_database_does_not_take_is_refused_alone() {
+    let f = Fixture::new().await;
+    // Once with the head remembered and once without: text of Postgres has no zero byte.
+    for round in 0..2 {
+        let all = [0, 1, 2, 3, 4].map(|n| f.log.append(raise(if n == 2 { "a\0b".to_owned() } else { format!("{round}-{n}") }, Some(0), 1)));
+        let answers = futures::future::join_all(all).await;
+        let refused: Vec<usize> = (0..5).filter(|n| answers[*n].is_err()).collect();
+        assert_eq!(refused, [2], "{answers:?}");
+        assert!(matches!(&answers[2], Err(AppendError::Sql(_))));
+    }
+    let events = f.log.read(0, 100).await.unwrap();
+    let streams: Vec<String> = events.iter().map(|e| e.stream.to_string()).collect();
+    let expected = ["0-0", "0-1", "0-3", "0-4", "1-0", "1-1", "1-3", "1-4"].map(|id| stream(id).to_string());
+    assert_eq!(streams, expected, "in the order of their calls");
+    assert!(gantry_es_pg::verify(&f.log).await.unwrap().faults.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_claimed_once_and_can_be_given_back() {
     let f = Fixture::new().await;
