@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gantry_auth::dpop::algorithm_of;
+use gantry_auth::dpop::algorithms_of;
 use gantry_kernel::{OrgId, Problem, Uuid};
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
@@ -124,8 +124,8 @@ impl App {
             },
             (None, None) => None,
         }?;
-        // The key says which algorithm, never the token.
-        let mut rules = Validation::new(algorithm_of(&key)?);
+        // The key says which algorithms there can be, never the token.
+        let mut rules = Validation::new(*algorithms_of(&key).iter().find(|algorithm| **algorithm == header.alg)?);
         rules.leeway = LEEWAY_SECS;
         rules.validate_nbf = true;
         rules.set_issuer(&[&issuer.issuer]);

@@ -203,7 +203,14 @@ async fn a_client_registers_itself_with_an_administrators_token_and_manages_itse
     let (csrf, to) = (page.field("csrf"), page.field("continue"));
     let agreed = browser.post("/oauth2/consent", &[("csrf", &csrf), ("continue", &to), ("decision", "approve")]).await;
     let code = browser.get(agreed.location()).await.code();
-    assert_eq!(suite.form("/oauth2/token", &exchange(id, secret, &code, &pkce)).await.0, 200);
+    let (status, tokens) = suite.form("/oauth2/token", &exchange(id, secret, &code, &pkce)).await;
+    assert_eq!(status, 200, "{tokens}");
+    let active = async |token: &str| {
+        let fields = [("client_id", id), ("client_secret", secret), ("token", token)];
+        suite.form("/oauth2/introspect", &fields).await.1["active"].as_bool().unwrap()
+    };
+    assert!(active(tokens["access_token"].as_str().unwrap()).await, "its own");
+    assert!(!active(&admin).await, "nobody else's");
 
     let (status, changed) = send(Method::PUT, &path, Some(own), json!({ "client_id": id, "client_name": "Chat 2", "redirect_uris": [CB] })).await;
     assert_eq!((status, changed["client_name"].as_str()), (200, Some("Chat 2")), "{changed}");
