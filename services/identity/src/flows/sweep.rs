@@ -40,7 +40,7 @@ const SWEEPS: [&str; 17] = [
     "delete from upstream_tokens where link in (select t.link from upstream_tokens t left join links l on l.id = t.link
          where l.id is null and t.kept_at < now() - interval '1 hour' limit $1)",
     // What a directory called people who were erased: once it was not taken away with them.
-    "delete from scim_links where ctid in (select l.ctid from scim_links l join subject_keys k on k.subject = 'user:' || l.id
+    "delete from scim_links where ctid in (select l.ctid from scim_links l join subject_keys k on k.subject = 'user:' || l.id::text
          where l.kind = 'User' and k.erased_at is not null limit $1)",
 ];
 
