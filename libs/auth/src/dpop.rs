@@ -49,6 +49,10 @@ pub fn check(proof: &str, method: &str, uri: &str, access_token: Option<&str>, n
     if header.typ.as_deref() != Some("dpop+jwt") {
         return Err(DpopError("typ must be dpop+jwt"));
     }
+    // RFC 7515 section 4.1.11: nothing that must be understood is.
+    if header.crit.is_some() {
+        return Err(DpopError("crit names what is not known here"));
+    }
     let jwk = header.jwk.ok_or(DpopError("jwk is missing"))?;
     if private(proof) {
         return Err(DpopError("jwk holds a private key"));
@@ -294,6 +298,8 @@ mod tests {
         assert!(judge(&jsonwebtoken::encode(&plain, &claims(), &one.key).unwrap()).is_err(), "typ");
         let none = Header { typ: Some("dpop+jwt".into()), ..Header::new(Algorithm::ES256) };
         assert!(judge(&jsonwebtoken::encode(&none, &claims(), &one.key).unwrap()).is_err(), "no jwk");
+        let critical = Header { typ: Some("dpop+jwt".into()), jwk: Some(one.jwk.clone()), crit: Some(vec!["b64".into()]), ..Header::new(Algorithm::ES256) };
+        assert!(judge(&jsonwebtoken::encode(&critical, &claims(), &one.key).unwrap()).is_err(), "crit");
         let hmac = Header { typ: Some("dpop+jwt".into()), jwk: Some(one.jwk.clone()), ..Header::new(Algorithm::HS256) };
         assert!(judge(&jsonwebtoken::encode(&hmac, &claims(), &EncodingKey::from_secret(b"x")).unwrap()).is_err(), "a symmetric algorithm");
         let mut leaked = serde_json::to_value(&one.jwk).unwrap();

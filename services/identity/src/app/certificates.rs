@@ -19,6 +19,11 @@ pub fn name_fits(settings: &ClientSettings, der: &[u8]) -> bool {
     })
 }
 
+/// Whether this is a subject's name by RFC 4514, of kinds that are known here.
+pub fn is_name(text: &str) -> bool {
+    subject::read(text).is_some()
+}
+
 /// Whether the certificate is in force at this time.
 pub fn in_time(der: &[u8], now: i64) -> bool {
     X509Certificate::from_der(der).is_ok_and(|(_, c)| (c.validity().not_before.timestamp()..=c.validity().not_after.timestamp()).contains(&now))

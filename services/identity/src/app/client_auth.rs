@@ -96,6 +96,10 @@ impl App {
             return Ok(false);
         }
         let Ok(header) = jsonwebtoken::decode_header(assertion) else { return Ok(false) };
+        // RFC 7515 section 4.1.11: nothing that must be understood is.
+        if header.crit.is_some() {
+            return Ok(false);
+        }
         let kid = header.kid.as_deref();
         let key = match (&client.settings.jwks, &client.settings.jwks_uri) {
             (Some(jwks), _) => pick(&read_set(jwks), kid),

@@ -111,7 +111,8 @@ impl App {
 
     /// The claims of a token of this issuer: signature, issuer, audience and time are right.
     async fn verified_outside(&self, issuer: &TrustedIssuer, token: &str) -> Option<Value> {
-        let header = jsonwebtoken::decode_header(token).ok()?;
+        // RFC 7515 section 4.1.11: nothing that must be understood is.
+        let header = jsonwebtoken::decode_header(token).ok().filter(|header| header.crit.is_none())?;
         let kid = header.kid.as_deref();
         let key = match (&issuer.jwks, &issuer.jwks_uri) {
             (Some(jwks), _) => pick(&read_set(jwks), kid),

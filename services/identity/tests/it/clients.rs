@@ -106,6 +106,8 @@ async fn a_client_proves_itself_by_a_signed_assertion_once() {
         bad[field] = value;
         assert_eq!(ask(&key.sign(&bad)).await.0, 401, "{bad}");
     }
+    let critical = jsonwebtoken::Header { kid: Some("k1".into()), crit: Some(vec!["b64".into()]), ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256) };
+    assert_eq!(ask(&jsonwebtoken::encode(&critical, &good("d"), &key.signer).unwrap()).await.0, 401, "what must be understood is not");
     let stranger = PartyKey::new("k1");
     assert_eq!(ask(&stranger.sign(&good("b"))).await.0, 401, "another key under the same id");
     let hmac = jsonwebtoken::EncodingKey::from_secret(serde_json::to_string(&key.jwk).unwrap().as_bytes());
@@ -124,6 +126,11 @@ async fn a_client_proves_itself_by_a_certificate_and_its_tokens_are_bound_to_it(
     let der = leaf.der().unwrap().0[0].to_vec();
     let encode = |der: &[u8]| format!(":{}:", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der));
     let header = encode(&der);
+    for (name, status) in [("shop", 400), ("shoe=1,CN=shop", 400), ("CN=shop,O=Acme\\, Inc", 201)] {
+        let named = json!({ "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_subject_dn": name });
+        let (got, told) = suite.post(&admin, "/api/v1/clients", json!({ "settings": settings(named) })).await;
+        assert_eq!(got, status, "{name}: {told}");
+    }
     let by_certificate = json!({
         "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_uri": "spiffe://gantry/shop", "grant_types": ["client_credentials"],
         "redirect_uris": [], "tls_client_certificate_bound_access_tokens": true,

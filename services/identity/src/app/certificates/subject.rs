@@ -48,7 +48,7 @@ pub fn fits(wanted: &str, certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// `None`: it is no such name, or has a part of a kind that nobody knows.
-fn read(name: &str) -> Option<Vec<Part>> {
+pub fn read(name: &str) -> Option<Vec<Part>> {
     split(name).into_iter().map(|part| part.split_once('=').and_then(|(kind, value)| Some((kind_of(kind)?, unescaped(value.trim()))))).collect()
 }
 
