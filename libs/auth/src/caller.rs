@@ -140,8 +140,8 @@ enum Scheme {
 
 /// Challenges (RFC 6750 section 3.1, RFC 9449 section 7.1).
 const INVALID_BEARER: &str = "Bearer error=\"invalid_token\"";
-const INVALID_DPOP: &str = "DPoP error=\"invalid_token\", algs=\"ES256 EdDSA RS256\"";
-const INVALID_PROOF: &str = "DPoP error=\"invalid_dpop_proof\", algs=\"ES256 EdDSA RS256\"";
+const INVALID_DPOP: &str = "DPoP error=\"invalid_token\", algs=\"ES256 EdDSA PS256 RS256\"";
+const INVALID_PROOF: &str = "DPoP error=\"invalid_dpop_proof\", algs=\"ES256 EdDSA PS256 RS256\"";
 
 impl Scheme {
     fn invalid(self) -> &'static str {

@@ -1,7 +1,7 @@
 //! Proof of possession (RFC 9449): a token bound to a key is worth nothing without a fresh proof signed by that key.
 
 use gantry_kernel::OffsetDateTime;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, ThumbprintHash};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ const MAX_PROOF: usize = 8_192;
 const MAX_ID: usize = 256;
 
 /// What the metadata announces.
-pub const PROOF_ALGORITHMS: [&str; 3] = ["ES256", "EdDSA", "RS256"];
+pub const PROOF_ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "PS256", "RS256"];
 
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("the DPoP proof is not valid: {0}")]
@@ -49,13 +49,17 @@ pub fn check(proof: &str, method: &str, uri: &str, access_token: Option<&str>, n
     if header.typ.as_deref() != Some("dpop+jwt") {
         return Err(DpopError("typ must be dpop+jwt"));
     }
+    // RFC 7515 section 4.1.11: nothing that must be understood is.
+    if header.crit.is_some() {
+        return Err(DpopError("crit names what is not known here"));
+    }
     let jwk = header.jwk.ok_or(DpopError("jwk is missing"))?;
     if private(proof) {
         return Err(DpopError("jwk holds a private key"));
     }
-    // The key decides what algorithm it may be used with.
-    if algorithm_of(&jwk) != Some(header.alg) {
-        return Err(DpopError("alg does not fit the key: ES256, EdDSA or RS256"));
+    // The key decides what algorithms it may be used with.
+    if !algorithms_of(&jwk).contains(&header.alg) {
+        return Err(DpopError("alg does not fit the key: ES256, EdDSA, PS256 or RS256"));
     }
     let key = DecodingKey::from_jwk(&jwk).map_err(|_| DpopError("jwk is damaged"))?;
     let mut rules = Validation::new(header.alg);
@@ -69,7 +73,8 @@ pub fn check(proof: &str, method: &str, uri: &str, access_token: Option<&str>, n
     if claims.htm != method {
         return Err(DpopError("htm is not the request's method"));
     }
-    if bare(&claims.htu) != bare(uri) {
+    let asked = bare(uri);
+    if asked.is_none() || bare(&claims.htu) != asked {
         return Err(DpopError("htu is not the request's address"));
     }
     if (now.unix_timestamp() - claims.iat).abs() > PROOF_LIFE_SECS {
@@ -94,13 +99,17 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The one algorithm that this service takes from a key.
-pub fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
+/// The algorithms that this service takes from a key: one, but for RSA keys that do not say themselves what they are for.
+pub fn algorithms_of(jwk: &Jwk) -> &'static [Algorithm] {
     match &jwk.algorithm {
-        AlgorithmParameters::EllipticCurve(p) if p.curve == EllipticCurve::P256 => Some(Algorithm::ES256),
-        AlgorithmParameters::OctetKeyPair(p) if p.curve == EllipticCurve::Ed25519 => Some(Algorithm::EdDSA),
-        AlgorithmParameters::RSA(_) => Some(Algorithm::RS256),
-        _ => None,
+        AlgorithmParameters::EllipticCurve(p) if p.curve == EllipticCurve::P256 => &[Algorithm::ES256],
+        AlgorithmParameters::OctetKeyPair(p) if p.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
+        AlgorithmParameters::RSA(_) => match &jwk.common.key_algorithm {
+            Some(KeyAlgorithm::PS256) => &[Algorithm::PS256],
+            Some(KeyAlgorithm::RS256) => &[Algorithm::RS256],
+            _ => &[Algorithm::PS256, Algorithm::RS256],
+        },
+        _ => &[],
     }
 }
 
@@ -113,12 +122,55 @@ fn private(proof: &str) -> bool {
     ["d", "p", "q", "k"].iter().any(|part| header["jwk"].get(part).is_some())
 }
 
-/// Without query and fragment, scheme and host in small letters, the default port left out (section 4.3, point 9).
+/// Without query and fragment, normalised by syntax and scheme (section 4.3, point 9; RFC 3986 sections 6.2.2 and 6.2.3): scheme and host in
+/// small letters, the default port left out, letters that need no escape unescaped, no dot segments.
 fn bare(uri: &str) -> Option<(String, String, Option<u16>, String)> {
     let uri: http::Uri = uri.split('#').next()?.parse().ok()?;
     let scheme = uri.scheme_str()?.to_ascii_lowercase();
     let port = uri.port_u16().filter(|p| !matches!((scheme.as_str(), p), ("https", 443) | ("http", 80)));
-    Some((scheme, uri.host()?.to_ascii_lowercase(), port, uri.path().to_owned()))
+    Some((scheme, uri.host()?.to_ascii_lowercase(), port, without_dots(&unescaped(uri.path()))))
+}
+
+/// Escapes of what needs none are undone; the others have capital digits.
+fn unescaped(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit())).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match code.map(char::from) {
+            Some(letter) if letter.is_ascii_alphanumeric() || "-._~".contains(letter) => {
+                plain.push(letter);
+                plain.push_str(&part[2..]);
+            }
+            Some(_) => {
+                plain.push('%');
+                plain.push_str(&part[..2].to_ascii_uppercase());
+                plain.push_str(&part[2..]);
+            }
+            None => {
+                plain.push('%');
+                plain.push_str(part);
+            }
+        }
+    }
+    plain
+}
+
+/// RFC 3986 section 5.2.4.
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = segments.next() {
+        if segment == ".." {
+            kept.pop();
+        }
+        if !matches!(segment, "." | "..") {
+            kept.push(segment);
+        } else if segments.peek().is_none() {
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 #[cfg(test)]
@@ -172,6 +224,48 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_compared_after_they_were_normalised() {
+        for same in ["https://gantry.test/oauth2/%74oken", "https://gantry.test/x/../oauth2/./token", "https://GANTRY.test:443/oauth2/token#x"] {
+            assert_eq!(bare(same), bare(URI), "{same}");
+        }
+        for other in
+            ["https://gantry.test/oauth2%2ftoken", "https://gantry.test/oauth2/token/", "https://gantry.test/oauth2//token", "http://gantry.test/oauth2/token"]
+        {
+            assert_ne!(bare(other), bare(URI), "{other}");
+        }
+        assert_eq!(bare("https://a/%c3%A4%zz%"), bare("https://a/%C3%a4%zz%"));
+        assert_eq!((unescaped("/%7e%2F%zz%4"), without_dots("/a/b/.."), without_dots("/../.")), ("/~%2F%zz%4".into(), "/a/".into(), "/".into()));
+        let signer = signer();
+        let proof = signer.proof(&json!({ "jti": "a", "htm": "POST", "htu": "no address", "iat": NOW }));
+        assert!(check(&proof, "POST", "no address", None, at(NOW)).is_err(), "two that are no address are not the same");
+    }
+
+    #[test]
+    fn an_rsa_key_signs_by_what_it_says_it_is_for() {
+        use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+        use aws_lc_rs::rsa::{KeyPair as RsaPair, KeySize};
+        use base64::Engine;
+        let pair = RsaPair::generate(KeySize::Rsa2048).unwrap();
+        let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).unwrap();
+        let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+        let key = EncodingKey::from_rsa_pem(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n").as_bytes()).unwrap();
+        let jwk = Jwk::from_encoding_key(&key, Algorithm::RS256).unwrap();
+        for (says, with, fits) in [
+            (None, Algorithm::PS256, true),
+            (None, Algorithm::RS256, true),
+            (None, Algorithm::RS512, false),
+            (Some(KeyAlgorithm::PS256), Algorithm::PS256, true),
+            (Some(KeyAlgorithm::PS256), Algorithm::RS256, false),
+            (Some(KeyAlgorithm::RS256), Algorithm::PS256, false),
+        ] {
+            let mut jwk = jwk.clone();
+            jwk.common.key_algorithm = says;
+            let header = Header { typ: Some("dpop+jwt".into()), jwk: Some(jwk), ..Header::new(with) };
+            assert_eq!(judge(&jsonwebtoken::encode(&header, &claims(), &key).unwrap()).is_ok(), fits, "{says:?} {with:?}");
+        }
+    }
+
+    #[test]
     fn a_proof_for_something_else_or_another_time_is_refused() {
         let signer = signer();
         for (field, value) in [
@@ -204,6 +298,8 @@ mod tests {
         assert!(judge(&jsonwebtoken::encode(&plain, &claims(), &one.key).unwrap()).is_err(), "typ");
         let none = Header { typ: Some("dpop+jwt".into()), ..Header::new(Algorithm::ES256) };
         assert!(judge(&jsonwebtoken::encode(&none, &claims(), &one.key).unwrap()).is_err(), "no jwk");
+        let critical = Header { typ: Some("dpop+jwt".into()), jwk: Some(one.jwk.clone()), crit: Some(vec!["b64".into()]), ..Header::new(Algorithm::ES256) };
+        assert!(judge(&jsonwebtoken::encode(&critical, &claims(), &one.key).unwrap()).is_err(), "crit");
         let hmac = Header { typ: Some("dpop+jwt".into()), jwk: Some(one.jwk.clone()), ..Header::new(Algorithm::HS256) };
         assert!(judge(&jsonwebtoken::encode(&hmac, &claims(), &EncodingKey::from_secret(b"x")).unwrap()).is_err(), "a symmetric algorithm");
         let mut leaked = serde_json::to_value(&one.jwk).unwrap();

@@ -42,7 +42,7 @@ async fn list(State(app): State<Arc<App>>, _: Caller) -> ApiResult<Json<Page<Pri
 }
 
 /// Publishes a plan, or new prices of one; they hold for the open month and later ones. Platform administrators only.
-#[utoipa::path(put, path = "/api/v1/price-plans", tag = "price plans", request_body = PublishRequest, responses((status = 200, body = PricePlan)))]
+#[utoipa::path(put, path = "/api/v1/price-plans", tag = "price plans", params(IfMatch), request_body = PublishRequest, responses((status = 200, body = PricePlan)))]
 async fn publish(State(app): State<Arc<App>>, caller: Caller, IfMatch(expect): IfMatch, Json(body): Json<PublishRequest>) -> ApiResult<Response> {
     app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
     let plan = app.publish_plan(&body.name, body.currency, body.prices, expect, caller.meta(None)).await?;

@@ -31,7 +31,7 @@ async fn get_org(State(app): State<Arc<App>>, caller: Caller, Path(org): Path<St
 }
 
 /// Sets the limits of an organisation as a whole. Platform administrators only: nobody raises their own limits.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/quota", tag = "quotas", params(("org" = String, Path)), request_body = Limits, responses((status = 200, body = Quota)))]
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/quota", tag = "quotas", params(("org" = String, Path), IfMatch), request_body = Limits, responses((status = 200, body = Quota)))]
 async fn put_org(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -55,7 +55,7 @@ async fn get_project(State(app): State<Arc<App>>, caller: Caller, Path((org, pro
 }
 
 /// Sets the limits of a project. Administrators of the organisation.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/quota", tag = "quotas", params(("org" = String, Path), ("project" = String, Path)), request_body = Limits, responses((status = 200, body = Quota)))]
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/quota", tag = "quotas", params(("org" = String, Path), ("project" = String, Path), IfMatch), request_body = Limits, responses((status = 200, body = Quota)))]
 async fn put_project(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -80,7 +80,7 @@ async fn get_user(State(app): State<Arc<App>>, caller: Caller, Path(user): Path<
 }
 
 /// Sets the limits of a person. Platform administrators only.
-#[utoipa::path(put, path = "/api/v1/users/{user}/quota", tag = "quotas", params(("user" = uuid::Uuid, Path)), request_body = Limits, responses((status = 200, body = Quota)))]
+#[utoipa::path(put, path = "/api/v1/users/{user}/quota", tag = "quotas", params(("user" = uuid::Uuid, Path), IfMatch), request_body = Limits, responses((status = 200, body = Quota)))]
 async fn put_user(
     State(app): State<Arc<App>>,
     caller: Caller,

@@ -91,7 +91,7 @@ async fn get(State(app): State<Arc<App>>, caller: Caller, Path(path): Path<Insta
 
 /// Deletes an instance, its bindings and its data, in the background.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/instances/{instance}", tag = "catalogue",
-    params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("instance" = String, Path)), responses((status = 202, body = InstanceView)))]
+    params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("instance" = String, Path), IfMatch), responses((status = 202, body = InstanceView)))]
 async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(path): Path<InstancePath>, IfMatch(expect): IfMatch) -> ApiResult<Response> {
     let space = space(&app, &caller, &path.space, Role::Editor)?;
     let view = app.find(&space, &path.instance).await?;

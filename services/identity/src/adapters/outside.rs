@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use moka::future::Cache;
 
@@ -45,15 +47,28 @@ impl Outside {
     /// # Errors
     /// When the set cannot be had.
     pub async fn key(&self, address: &str, kid: Option<&str>) -> anyhow::Result<Option<Jwk>> {
+        self.look(address, |set| pick(set, kid)).await
+    }
+
+    /// Whether a key of the set at `address` has this certificate (DER, the first of `x5c`).
+    ///
+    /// # Errors
+    /// When the set cannot be had.
+    pub async fn has_certificate(&self, address: &str, der: &[u8]) -> anyhow::Result<bool> {
+        let first = |key: &Jwk| key.common.x509_chain.as_ref().and_then(|chain| STANDARD.decode(chain.first()?).ok());
+        Ok(self.look(address, |set| set.keys.iter().any(|key| first(key).as_deref() == Some(der)).then_some(())).await?.is_some())
+    }
+
+    async fn look<T>(&self, address: &str, find: impl Fn(&JwkSet) -> Option<T>) -> anyhow::Result<Option<T>> {
         if let Some(set) = self.sets.get(address).await {
-            let found = pick(&set, kid);
+            let found = find(&set);
             // Made-up ids must not make us ask on and on.
             if found.is_some() || !self.asked.entry_by_ref(address).or_insert(()).await.is_fresh() {
                 return Ok(found);
             }
         }
         let set = self.fetch(address).await?;
-        let found = pick(&set, kid);
+        let found = find(&set);
         self.sets.insert(address.to_owned(), set).await;
         Ok(found)
     }
@@ -104,5 +119,22 @@ mod tests {
         }
         let allowed = Outside::new("", true).unwrap().key("https://127.0.0.1:1/keys", None).await.unwrap_err();
         assert!(!format!("{allowed:?}").contains("private address"), "{allowed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_looked_for_in_the_set_at_the_clients_address() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let outside = Outside::new("", false).unwrap();
+        let address = "https://client.example/keys";
+        let set = serde_json::json!({ "keys": [
+            { "kty": "EC", "crv": "P-256", "x": "a", "y": "b" },
+            { "kty": "EC", "crv": "P-256", "x": "a", "y": "b", "x5c": [STANDARD.encode("the certificate"), STANDARD.encode("its authority")] },
+        ] });
+        outside.sets.insert(address.to_owned(), read_set(&set)).await;
+        // So that the set is not asked for again.
+        outside.asked.insert(address.to_owned(), ()).await;
+        assert!(outside.has_certificate(address, b"the certificate").await.unwrap());
+        assert!(!outside.has_certificate(address, b"its authority").await.unwrap());
+        assert!(!outside.has_certificate(address, b"").await.unwrap());
     }
 }

@@ -32,6 +32,21 @@ pub fn router() -> Router<App> {
 pub(crate) struct Answer {
     pub status: u16,
     pub body: Option<Value>,
+    /// Of the resource in the body, also where no `meta` is asked for.
+    pub version: Option<String>,
+    pub location: Option<String>,
+}
+
+impl Answer {
+    fn of(status: u16, body: Value) -> Self {
+        let meta = |name: &str| body["meta"][name].as_str().map(str::to_owned);
+        Self { status, version: meta("version"), location: meta("location"), body: Some(body) }
+    }
+
+    /// Of the body what is wanted.
+    fn shaped(self, shape: &Shape) -> Self {
+        Self { body: self.body.map(|body| shape.cut(body)), ..self }
+    }
 }
 
 /// What a request asks, whether it comes alone or in bulk.
@@ -53,9 +68,26 @@ async fn handle(
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Response {
+    let mut response = answered(&app, &origin, (&org, &rest), &method, &headers, query, &body).await;
+    if plain(&headers)
+        && let Some(kind) = response.headers_mut().get_mut(header::CONTENT_TYPE)
+    {
+        *kind = HeaderValue::from_static("application/json");
+    }
+    response
+}
+
+/// Who asks for JSON and knows nothing of SCIM's own type (RFC 7644 section 3.8).
+fn plain(headers: &HeaderMap) -> bool {
+    let accepted: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).collect();
+    let named = |kind: &str| accepted.iter().any(|a| a.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind));
+    named("application/json") && !named("application/scim+json")
+}
+
+async fn answered(app: &App, origin: &Origin, (org, rest): (&str, &str), method: &Method, headers: &HeaderMap, query: Option<String>, body: &[u8]) -> Response {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.split_once(' '));
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    let of = match app.provisioner(&org, bearer, &origin).await {
+    let of = match app.provisioner(org, bearer, origin).await {
         Ok(of) => of,
         Err(error) => {
             let shown = bearer.is_some() && error.status == 401;
@@ -66,7 +98,7 @@ async fn handle(
             return response;
         }
     };
-    let body = match (body.is_empty(), serde_json::from_slice::<Value>(&body)) {
+    let body = match (body.is_empty(), serde_json::from_slice::<Value>(body)) {
         (true, _) => Value::Null,
         (false, Ok(body)) => body,
         (false, Err(error)) => return refuse(ScimError::new(400, "invalidSyntax", error.to_string())),
@@ -75,11 +107,11 @@ async fn handle(
     let if_match = headers.get(header::IF_MATCH).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let none_match = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let ask = Ask { method: method.as_str(), path: rest.trim_matches('/'), query, body, if_match };
-    let outcome = if ask.path == "Bulk" { bulk::run(&app, &of, &ask).await } else { dispatch(&app, &of, ask).await };
+    let outcome = if ask.path == "Bulk" { bulk::run(app, &of, &ask).await } else { dispatch(app, &of, ask).await };
     match outcome {
         Ok(answer) => {
-            let version = answer.body.as_ref().and_then(|b| b["meta"]["version"].as_str());
-            let known = version.zip(none_match.as_deref()).filter(|(version, known)| method == Method::GET && names(known, version));
+            let version = answer.version.as_deref();
+            let known = version.zip(none_match.as_deref()).filter(|(version, known)| *method == Method::GET && names(known, version));
             match known.and_then(|(version, _)| HeaderValue::try_from(version).ok()) {
                 Some(version) => (StatusCode::NOT_MODIFIED, [(header::ETAG, version)]).into_response(),
                 None => render(answer),
@@ -89,11 +121,11 @@ async fn handle(
     }
 }
 
-fn render(Answer { status, body }: Answer) -> Response {
+fn render(Answer { status, body, version, location }: Answer) -> Response {
     let mut response = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
     if let Some(body) = body {
-        let header = |value: &Value| value.as_str().and_then(|v| HeaderValue::try_from(v).ok());
-        let (version, location) = (header(&body["meta"]["version"]), header(&body["meta"]["location"]));
+        let header = |value: Option<String>| value.and_then(|v| HeaderValue::try_from(v).ok());
+        let (version, location) = (header(version), header(location));
         *response.body_mut() = axum::body::Body::from(body.to_string());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/scim+json"));
@@ -117,7 +149,7 @@ pub(crate) fn refused(kind: &'static str, detail: String) -> Response {
 }
 
 fn refuse(error: ScimError) -> Response {
-    let mut response = render(Answer { status: error.status, body: Some(error_body(&error)) });
+    let mut response = render(Answer::of(error.status, error_body(&error)));
     if error.status == 401 {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
@@ -132,13 +164,12 @@ fn refuse(error: ScimError) -> Response {
 /// What SCIM calls the fault.
 pub(crate) async fn dispatch(app: &App, of: &Provisioner, ask: Ask<'_>) -> Result<Answer, ScimError> {
     let (kind, id) = ask.path.split_once('/').unwrap_or((ask.path, ""));
-    let with = |status, body| Ok(Answer { status, body: Some(body) });
     let not_for = || ScimError::new(405, "", format!("{} is not for {}", ask.method, ask.path));
     if let Some(found) = schemas::fixed(&app.issuer, &of.org_name, kind, id) {
         return match ask.method {
             // RFC 7644 section 4.
             "GET" if ask.query.iter().any(|(name, _)| name.eq_ignore_ascii_case("filter")) => Err(ScimError::new(403, "", "there is no filter here")),
-            "GET" => found.map(|body| Answer { status: 200, body: Some(body) }),
+            "GET" => found.map(|body| Answer::of(200, body)),
             _ => Err(not_for()),
         };
     }
@@ -150,22 +181,22 @@ pub(crate) async fn dispatch(app: &App, of: &Provisioner, ask: Ask<'_>) -> Resul
     }
     let shape = Shape::of(&ask);
     match (ask.method, id) {
-        ("GET", "") => with(200, list(app, of, kind, &list_query(&ask.query)?, &shape).await?),
-        ("POST", ".search") => with(200, list(app, of, kind, &search_query(&ask.body)?, &shape).await?),
-        ("GET", id) => with(200, shape.cut(read(app, of, kind, id).await?)),
+        ("GET", "") => Ok(Answer::of(200, list(app, of, kind, &list_query(&ask.query)?, &shape).await?)),
+        ("POST", ".search") => Ok(Answer::of(200, list(app, of, kind, &search_query(&ask.body)?, &shape).await?)),
+        ("GET", id) => Ok(Answer::of(200, read(app, of, kind, id).await?).shaped(&shape)),
         ("POST", "") => {
             let made = if kind == "Users" { app.scim_create_user(of, &ask.body).await? } else { app.scim_create_group(of, &ask.body).await? };
-            with(201, shape.cut(made))
+            Ok(Answer::of(201, made).shaped(&shape))
         }
         ("PUT", id) if !id.is_empty() => {
             fresh(&ask, &read(app, of, kind, id).await?)?;
-            with(200, shape.cut(replace(app, of, kind, id, &ask.body).await?))
+            Ok(Answer::of(200, replace(app, of, kind, id, &ask.body).await?).shaped(&shape))
         }
         ("PATCH", id) if !id.is_empty() => {
             let mut resource = read(app, of, kind, id).await?;
             fresh(&ask, &resource)?;
             patch::apply(&mut resource, &operations(&ask.body)?)?;
-            with(200, shape.cut(replace(app, of, kind, id, &resource).await?))
+            Ok(Answer::of(200, replace(app, of, kind, id, &resource).await?).shaped(&shape))
         }
         ("DELETE", id) if !id.is_empty() => {
             fresh(&ask, &read(app, of, kind, id).await?)?;
@@ -177,7 +208,7 @@ pub(crate) async fn dispatch(app: &App, of: &Provisioner, ask: Ask<'_>) -> Resul
             // The link is no event: the end of provisioning for this resource is put on record by itself.
             let (actor, object) = (of.meta().actor, format!("{}:{id}", if kind == "Users" { "user" } else { "team" }));
             app.record(Fact { actor: &actor, action: "scim.deleted", object: &object, result: "ok", reason: "", from: &of.from }).await;
-            Ok(Answer { status: 204, body: None })
+            Ok(Answer { status: 204, body: None, version: None, location: None })
         }
         _ => Err(not_for()),
     }
@@ -256,14 +287,36 @@ impl Shape {
     fn of(ask: &Ask<'_>) -> Self {
         let list = |name: &str| {
             let query = ask.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.split(',').map(str::to_owned).collect::<Vec<_>>());
-            let body = || filter::attribute(&ask.body, name)?.as_array().map(|l| l.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+            // Elsewhere a body is a resource, of whatever attributes.
+            let body = || {
+                filter::attribute(&ask.body, name)
+                    .filter(|_| ask.path.ends_with("/.search"))?
+                    .as_array()
+                    .map(|l| l.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            };
             let names = query.or_else(body)?;
-            // Without the schema's URN before the name.
-            Some(
-                names.into_iter().map(|n: String| n.trim().rsplit(':').next().unwrap_or_default().to_lowercase()).filter(|n| !n.is_empty()).collect::<Vec<_>>(),
-            )
+            Some(names.iter().map(|n: &String| Self::plain(n)).filter(|n| !n.is_empty()).collect::<Vec<_>>())
         };
         Self { only: list("attributes"), without: list("excludedAttributes").unwrap_or_default() }
+    }
+
+    /// Without the schema's URN before the name; a schema itself stays.
+    fn plain(name: &str) -> String {
+        let name = name.trim().to_lowercase();
+        let tail = name.rsplit(':').next().unwrap_or_default();
+        if filter::is_urn(&name) && matches!(tail, "user" | "group") { name } else { tail.to_owned() }
+    }
+
+    /// Of an extension, whose attributes are asked for by their own names.
+    fn cut_extension(&self, name: &str, inner: Value) -> Option<Value> {
+        let kept = pick(inner, &|part| !self.without.contains(&part.to_lowercase()));
+        let asked = |only: &[String], part: &str| only.iter().any(|o| o == part || o.strip_prefix(part).is_some_and(|rest| rest.starts_with('.')));
+        match &self.only {
+            Some(only) if !only.iter().any(|o| o == name) => {
+                Some(pick(kept, &|part| asked(only, &part.to_lowercase()))).filter(|left| left.as_object().is_some_and(|l| !l.is_empty()))
+            }
+            _ => Some(kept),
+        }
     }
 
     fn cut(&self, resource: Value) -> Value {
@@ -276,6 +329,10 @@ impl Shape {
                 continue;
             }
             if self.without.contains(&lower) {
+                continue;
+            }
+            if filter::is_urn(&name) {
+                kept.extend(self.cut_extension(&lower, value).map(|value| (name, value)));
                 continue;
             }
             let parts = |list: &[String]| list.iter().filter_map(|n| n.strip_prefix(&format!("{lower}."))).map(str::to_owned).collect::<Vec<_>>();
@@ -305,5 +362,52 @@ fn pick(value: Value, wanted: &dyn Fn(&str) -> bool) -> Value {
         Value::Object(fields) => Value::Object(fields.into_iter().filter(|(name, _)| wanted(name)).collect()),
         Value::Array(elements) => Value::Array(elements.into_iter().map(|e| pick(e, wanted)).collect()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(only: Option<&str>, without: &str) -> Value {
+        const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let names = |list: &str| list.split(',').map(Shape::plain).filter(|n| !n.is_empty()).collect::<Vec<_>>();
+        let shape = Shape { only: only.map(names), without: names(without) };
+        shape.cut(
+            json!({ "id": "1", "schemas": [], "title": "C", "name": { "givenName": "A", "familyName": "K" }, URN: { "department": "E", "division": "X" } }),
+        )
+    }
+
+    #[test]
+    fn attributes_of_extensions_are_asked_for_by_their_own_names_or_all_at_once() {
+        const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let of = |inner: Value| json!({ "id": "1", "schemas": [], URN: inner });
+        let both = json!({ "department": "E", "division": "X" });
+        assert_eq!(cut(Some(URN), ""), of(both.clone()));
+        assert_eq!(cut(Some(&format!("{URN}:Department")), ""), of(json!({ "department": "E" })));
+        assert_eq!(
+            cut(Some("title,urn:ietf:params:scim:schemas:core:2.0:User:name.givenName"), ""),
+            json!({ "id": "1", "schemas": [], "title": "C", "name": { "givenName": "A" } })
+        );
+        let left = cut(None, &format!("id,title,name.givenName,{URN}:division"));
+        assert_eq!(
+            (&left["id"], left.get("title"), &left["name"], &left[URN]),
+            (&json!("1"), None, &json!({ "familyName": "K" }), &json!({ "department": "E" }))
+        );
+        assert!(cut(None, URN).get(URN).is_none());
+    }
+
+    #[test]
+    fn the_type_of_an_answer_is_one_that_was_asked_for() {
+        for (accept, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8, text/plain, */*", true),
+            ("application/scim+json, application/json", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
+            assert_eq!(plain(&headers), expected, "{accept}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::app::people::{Person, subject};
 use crate::domain::assurance::{Level, level};
 use crate::error::{fault, unsealed};
 use crate::store::sessions::{self, Session};
-use crate::store::{account, personal};
+use crate::store::{account, personal, scim};
 
 /// How fresh a sign-in must be for changes that could take an account over.
 const RECENT: Duration = Duration::minutes(15);
@@ -145,6 +145,11 @@ impl App {
             .into_iter()
             .map(|(first, last, agent, from)| json!({ "first_seen_at": time(first), "last_seen_at": time(last), "user_agent": agent, "from": from }))
             .collect();
+        let mut provisioned = Vec::new();
+        for link in scim::links_of_person(self.pool(), id.0).await.map_err(fault)? {
+            let kept = self.open_kept(id, &link).await?;
+            provisioned.push(json!({ "org": link.org, "since": time(link.created_at), "attributes": kept }));
+        }
         Ok(json!({
             "profile": {
                 "id": id, "username": person.username, "email": person.email, "display_name": person.display_name, "created_at": time(person.created_at),
@@ -156,6 +161,7 @@ impl App {
             "tokens": tokens,
             "applications": self.connected_apps(id).await?,
             "devices": devices,
+            "provisioned": provisioned,
             "history": self.history(id).await?,
             "security_facts": facts,
         }))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gantry_auth::dpop::algorithm_of;
+use gantry_auth::dpop::algorithms_of;
 use gantry_kernel::Secret;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde::Deserialize;
@@ -66,13 +66,28 @@ impl App {
                 // The TLS layer asked for the certificate's key; that an authority we trust signed it is checked here.
                 certificates::in_time(c, self.now().unix_timestamp()) && self.vouched.vouches(c) && certificates::name_fits(&client.settings, c)
             }),
-            "self_signed_tls_client_auth" => shown.certificate.as_ref().is_some_and(|c| {
-                let known = client.settings.jwks.as_ref().is_some_and(|jwks| certificates::registered(jwks, c));
-                known && certificates::in_time(c, self.now().unix_timestamp())
-            }),
+            "self_signed_tls_client_auth" => match &shown.certificate {
+                Some(certificate) if certificates::in_time(certificate, self.now().unix_timestamp()) => self.is_registered(&client, certificate).await,
+                _ => false,
+            },
             _ => false,
         };
         if authentic { Ok(client) } else { Err(OAuthError::invalid_client()) }
+    }
+
+    /// Whether a certificate stands in the client's key set, here or at its address (RFC 8705 section 2.2.2).
+    async fn is_registered(&self, client: &Client, certificate: &[u8]) -> bool {
+        match (&client.settings.jwks, &client.settings.jwks_uri) {
+            (Some(jwks), _) => certificates::registered(jwks, certificate),
+            (None, Some(address)) => match self.outside.has_certificate(address, certificate).await {
+                Ok(known) => known,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), client.id = client.id, "a client's key set cannot be fetched");
+                    false
+                }
+            },
+            (None, None) => false,
+        }
     }
 
     /// RFC 7523 section 3: signed by a key of the client, meant for us, fresh, and never seen before.
@@ -81,6 +96,10 @@ impl App {
             return Ok(false);
         }
         let Ok(header) = jsonwebtoken::decode_header(assertion) else { return Ok(false) };
+        // RFC 7515 section 4.1.11: nothing that must be understood is.
+        if header.crit.is_some() {
+            return Ok(false);
+        }
         let kid = header.kid.as_deref();
         let key = match (&client.settings.jwks, &client.settings.jwks_uri) {
             (Some(jwks), _) => pick(&read_set(jwks), kid),
@@ -93,10 +112,10 @@ impl App {
             },
             (None, None) => None,
         };
-        // The key says which algorithm, never the assertion.
-        let Some((key, algorithm)) = key.and_then(|k| algorithm_of(&k).map(|a| (k, a))) else { return Ok(false) };
+        // The key says which algorithms there can be, never the assertion.
+        let Some(key) = key.filter(|key| algorithms_of(key).contains(&header.alg)) else { return Ok(false) };
         let Ok(decoding) = DecodingKey::from_jwk(&key) else { return Ok(false) };
-        let mut rules = Validation::new(algorithm);
+        let mut rules = Validation::new(header.alg);
         rules.required_spec_claims.clear();
         rules.validate_exp = false;
         rules.validate_aud = false;

@@ -9,6 +9,7 @@ use gantry_kernel::{OrgId, Problem};
 use time::Duration;
 
 use crate::app::App;
+use crate::app::certificates;
 use crate::app::secrets::{fresh, kept};
 use crate::domain::client::{Command, Present, State, uses_secret};
 use crate::domain::client_settings;
@@ -92,6 +93,10 @@ impl App {
         // Tokens for this audience are good for the whole API.
         if settings.audience.as_deref().is_some_and(|a| a.trim_end_matches('/') == self.issuer) {
             faults.push(gantry_kernel::FieldFault { field: "audience".into(), detail: "this platform itself: use scope `api`".into() });
+        }
+        if settings.tls_client_auth_subject_dn.as_deref().is_some_and(|name| !certificates::is_name(name)) {
+            let detail = "must be a name by RFC 4514, as `openssl x509 -noout -subject -nameopt RFC2253` prints it: CN=shop,O=Acme".into();
+            faults.push(gantry_kernel::FieldFault { field: "tls_client_auth_subject_dn".into(), detail });
         }
         if faults.is_empty() { Ok(settings) } else { Err(Problem::invalid_fields(faults)) }
     }

@@ -89,12 +89,16 @@ impl App {
     }
 
     /// # Errors
-    /// When the database refuses.
+    /// 429 when somebody guesses.
     pub async fn decide_device(&self, typed: &str, approve: bool, session: &Session, origin: &Origin) -> Result<bool, Problem> {
+        // Nobody has to ask first what waits under a code.
+        let guessing = format!("device {}", origin.address);
+        self.attempts.begin(&guessing, &origin.address).await?;
         let user = UserId(session.user_id);
         let decision = Decision { approve, user, session: session.id, auth_time: session.auth_time, amr: &session.amr };
         let decided = devices::decide(self.pool(), &device::normalise(typed), &decision, self.now()).await.map_err(fault)?;
         if decided {
+            self.attempts.succeeded(&guessing, &origin.address).await;
             let (actor, result) = (subject(user), if approve { "ok" } else { "denied" });
             self.record(Fact { actor: &actor, action: "device.decided", object: "device", result, reason: "", from: &origin.address }).await;
         }

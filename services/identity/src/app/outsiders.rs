@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gantry_auth::dpop::algorithm_of;
+use gantry_auth::dpop::algorithms_of;
 use gantry_kernel::{OrgId, Problem, Uuid};
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
@@ -111,7 +111,8 @@ impl App {
 
     /// The claims of a token of this issuer: signature, issuer, audience and time are right.
     async fn verified_outside(&self, issuer: &TrustedIssuer, token: &str) -> Option<Value> {
-        let header = jsonwebtoken::decode_header(token).ok()?;
+        // RFC 7515 section 4.1.11: nothing that must be understood is.
+        let header = jsonwebtoken::decode_header(token).ok().filter(|header| header.crit.is_none())?;
         let kid = header.kid.as_deref();
         let key = match (&issuer.jwks, &issuer.jwks_uri) {
             (Some(jwks), _) => pick(&read_set(jwks), kid),
@@ -124,8 +125,8 @@ impl App {
             },
             (None, None) => None,
         }?;
-        // The key says which algorithm, never the token.
-        let mut rules = Validation::new(algorithm_of(&key)?);
+        // The key says which algorithms there can be, never the token.
+        let mut rules = Validation::new(*algorithms_of(&key).iter().find(|algorithm| **algorithm == header.alg)?);
         rules.leeway = LEEWAY_SECS;
         rules.validate_nbf = true;
         rules.set_issuer(&[&issuer.issuer]);

@@ -69,14 +69,13 @@ impl App {
     /// Whether the request that shows an access token holds the key the token is bound to.
     ///
     /// # Errors
-    /// 503 when replay cannot be ruled out.
+    /// `invalid_dpop_proof` for a proof that is none; 503 when replay cannot be ruled out.
     pub async fn possesses(&self, claims: &Issued, token: &str, dpop_scheme: bool, shown: Shown<'_>) -> Result<bool, OAuthError> {
         let Some(cnf) = &claims.cnf else { return Ok(!dpop_scheme) };
         if let Some(jkt) = cnf.get("jkt").and_then(Value::as_str) {
-            return match self.proved(shown, Some(token)).await {
-                Ok(proved) => Ok(dpop_scheme && proved.as_deref() == Some(jkt)),
-                Err(error) if error.error == "invalid_dpop_proof" => Ok(false),
-                Err(error) => Err(error),
+            return match self.proved(shown, Some(token)).await? {
+                Some(proved) if dpop_scheme && proved != jkt => Err(OAuthError::new("invalid_dpop_proof", "the proof is of another key")),
+                proved => Ok(dpop_scheme && proved.is_some()),
             };
         }
         let bound = cnf.get("x5t#S256").and_then(Value::as_str);

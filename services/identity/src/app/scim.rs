@@ -16,7 +16,7 @@ use crate::app::signin::Origin;
 use crate::domain::scim::filter::{Filter, FilterError};
 use crate::domain::scim::patch::PatchError;
 use crate::error::{fault, unsealed};
-use crate::store::scim::{self, ScimToken};
+use crate::store::scim::{self, Key, ScimToken};
 
 pub const TOKEN_PREFIX: &str = "gscim_";
 const MOST_DAYS: u32 = 730;
@@ -205,6 +205,17 @@ impl App {
         let sealed: Sealed = self.keyring.seal(SUBJECT, text).await.map_err(unsealed)?;
         // Outside ids are told apart by case.
         Ok((Some(self.lookup.exact(text)), Some(sealed.0)))
+    }
+
+    /// # Errors
+    /// 409 when the directory calls another resource so. `own`: the one that may.
+    async fn refuse_taken_outside(&self, of: &Provisioner, kind: &str, outside: Option<&str>, own: Option<Uuid>) -> Result<(), ScimError> {
+        let Some(outside) = outside else { return Ok(()) };
+        let found = scim::link_by_key(self.pool(), of.org, kind, Key::External, &self.lookup.exact(outside)).await.map_err(fault)?;
+        match found {
+            Some(link) if Some(link.id) != own => Err(ScimError::new(409, "uniqueness", "externalId is in use")),
+            _ => Ok(()),
+        }
     }
 
     async fn open_outside(&self, sealed: Option<&str>) -> Result<Option<String>, Problem> {

@@ -2,4 +2,5 @@
 //! What a resource is made of is not known here.
 
 pub mod filter;
+pub mod kept;
 pub mod patch;

@@ -87,7 +87,8 @@ impl Decider for User {
         };
         Ok(match command {
             Command::Register(_) => return Err(Refusal::Exists),
-            Command::ChangeProfile { .. } | Command::ChangePassword { .. } if suspended => return Err(Refusal::Suspended),
+            // Names and addresses change also of people who are away for a while.
+            Command::ChangePassword { .. } if suspended => return Err(Refusal::Suspended),
             Command::ChangeProfile { email: None, display_name: None } => vec![],
             Command::ChangeProfile { email, display_name } => vec![UserEvent::ProfileChanged { user, email, display_name }],
             Command::ChangePassword { password_hash, must_change_password } => {
@@ -159,7 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_user_changes_nothing_until_resumed() {
+    fn a_suspended_user_gets_no_password_until_resumed_but_may_be_renamed() {
+        let rename = Command::ChangeProfile { email: None, display_name: Some(sealed("Ada K")) };
+        let renamed = UserEvent::ProfileChanged { user: ID, email: None, display_name: Some(sealed("Ada K")) };
+        given::<User>([known(), suspended()]).when(rename).then([renamed.clone()]);
+        given::<User>([known(), suspended(), renamed]).when(Command::Resume).then([UserEvent::Resumed { user: ID }]);
         let change = || Command::ChangePassword { password_hash: sealed("new"), must_change_password: false };
         given::<User>([known()]).when(Command::Suspend { reason: "left".into() }).then([suspended()]);
         given::<User>([known(), suspended()]).when(change()).then_refused(|r| *r == Refusal::Suspended);

@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_secs(600);
 /// Rows per statement, so that no statement holds locks for long.
 const BATCH: i64 = 1_000;
 
-const SWEEPS: [&str; 16] = [
+const SWEEPS: [&str; 17] = [
     "delete from pushed_requests where hash in (select hash from pushed_requests where expires_at < now() limit $1)",
     "delete from revoked_tokens where jti in (select jti from revoked_tokens where expires_at < now() limit $1)",
     "delete from initial_access_tokens where id in (select id from initial_access_tokens where expires_at < now() limit $1)",
@@ -39,6 +39,9 @@ const SWEEPS: [&str; 16] = [
          where a.id is null and l.tried_at < now() - interval '1 day' limit $1)",
     "delete from upstream_tokens where link in (select t.link from upstream_tokens t left join links l on l.id = t.link
          where l.id is null and t.kept_at < now() - interval '1 hour' limit $1)",
+    // What a directory called people who were erased: once it was not taken away with them.
+    "delete from scim_links where ctid in (select l.ctid from scim_links l join subject_keys k on k.subject = 'user:' || l.id::text
+         where l.kind = 'User' and k.erased_at is not null limit $1)",
 ];
 
 pub async fn run(app: App) {

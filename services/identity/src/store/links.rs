@@ -18,10 +18,10 @@ pub async fn insert(
     Ok(())
 }
 
-/// Whose living link it is, without using it up.
-pub async fn peek(pool: &PgPool, hash: &[u8], purpose: &str, now: OffsetDateTime) -> Result<Option<Uuid>, sqlx::Error> {
-    let sql = "select user_id from mail_links where hash = $1 and purpose = $2 and expires_at > $3";
-    sqlx::query_scalar(sql).bind(hash).bind(purpose).bind(now).fetch_optional(pool).await
+/// Whose living link it is and what was noted with it, without using it up.
+pub async fn peek(pool: &PgPool, hash: &[u8], purpose: &str, now: OffsetDateTime) -> Result<Option<(Uuid, String)>, sqlx::Error> {
+    let sql = "select user_id, sealed from mail_links where hash = $1 and purpose = $2 and expires_at > $3";
+    sqlx::query_as(sql).bind(hash).bind(purpose).bind(now).fetch_optional(pool).await
 }
 
 /// Uses a link up. All others of its purpose and person go with it.

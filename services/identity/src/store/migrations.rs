@@ -20,6 +20,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("identity-0560-followed-removals", crate::store::nodes::FOLLOWED),
     ("identity-0570-offline-families", crate::store::refresh::OFFLINE),
     ("identity-0580-sign-ins-ended", crate::store::sessions::ENDED),
+    ("identity-0590-scim-attributes", crate::store::scim::ATTRIBUTES),
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

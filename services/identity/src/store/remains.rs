@@ -107,7 +107,7 @@ pub async fn forget(pool: &PgPool, user: Uuid) -> Result<(), sqlx::Error> {
         "delete from known_devices where user_id = $1",
         "delete from mail_links where user_id = $1",
         "delete from impersonations where user_id = $1 or by_user = $1",
-        "delete from scim_links where kind = 'user' and id = $1",
+        "delete from scim_links where kind = 'User' and id = $1",
         "update sessions set from_addr = '', user_agent = '' where user_id = $1 and (from_addr <> '' or user_agent <> '')",
         "update personal_tokens set name = '' where user_id = $1 and name <> ''",
         "delete from consents where user_id = $1",

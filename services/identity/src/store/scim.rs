@@ -9,6 +9,9 @@ pub const TABLES: (&str, &str) = (
      create unique index scim_links_user_name on scim_links (org, user_name_key) where user_name_key is not null;",
 );
 
+/// What a directory says of people that is of no use here, sealed under the person's own key.
+pub const ATTRIBUTES: &str = "alter table scim_links add column attributes text;";
+
 #[derive(Clone, Debug)]
 pub struct ScimToken {
     pub id: Uuid,
@@ -39,11 +42,13 @@ pub struct Link {
     pub managed: bool,
     pub created_at: OffsetDateTime,
     pub changed_at: OffsetDateTime,
+    /// `domain::scim::kept` as JSON, sealed under the person's key. Groups have none.
+    pub attributes: Option<String>,
 }
 
-crate::store::row!(Link { org, kind, id, external_key, external_id, user_name_key, user_name, managed, created_at, changed_at });
+crate::store::row!(Link { org, kind, id, external_key, external_id, user_name_key, user_name, managed, created_at, changed_at, attributes });
 
-const LINK: &str = "org, kind, id, external_key, external_id, user_name_key, user_name, managed, created_at, changed_at";
+const LINK: &str = "org, kind, id, external_key, external_id, user_name_key, user_name, managed, created_at, changed_at, attributes";
 
 fn sql(text: String) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(text)
@@ -115,10 +120,10 @@ pub enum Key {
 /// `false`: the outside id or name is another resource's already.
 pub async fn put_link(pool: &PgPool, link: &Link) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "insert into scim_links (org, kind, id, external_key, external_id, user_name_key, user_name, managed, created_at, changed_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "insert into scim_links (org, kind, id, external_key, external_id, user_name_key, user_name, managed, created_at, changed_at, attributes)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          on conflict (org, kind, id) do update set external_key = excluded.external_key, external_id = excluded.external_id,
-            user_name_key = excluded.user_name_key, user_name = excluded.user_name, changed_at = excluded.changed_at",
+            user_name_key = excluded.user_name_key, user_name = excluded.user_name, changed_at = excluded.changed_at, attributes = excluded.attributes",
     )
     .bind(link.org)
     .bind(&link.kind)
@@ -130,6 +135,7 @@ pub async fn put_link(pool: &PgPool, link: &Link) -> Result<bool, sqlx::Error> {
     .bind(link.managed)
     .bind(link.created_at)
     .bind(link.changed_at)
+    .bind(&link.attributes)
     .execute(pool)
     .await;
     match done {
@@ -137,6 +143,11 @@ pub async fn put_link(pool: &PgPool, link: &Link) -> Result<bool, sqlx::Error> {
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// What directories keep of a person, in whatever organisation.
+pub async fn links_of_person(pool: &PgPool, user: Uuid) -> Result<Vec<Link>, sqlx::Error> {
+    sqlx::query_as(sql(format!("select {LINK} from scim_links where kind = 'User' and id = $1 order by org"))).bind(user).fetch_all(pool).await
 }
 
 pub async fn delete_link(pool: &PgPool, org: OrgId, kind: &str, id: Uuid) -> Result<(), sqlx::Error> {

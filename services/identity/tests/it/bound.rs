@@ -55,6 +55,10 @@ async fn a_token_bound_to_a_key_is_worth_nothing_without_it() {
     let authorization = format!("DPoP {token}");
     assert_eq!(suite.get_with("/oauth2/userinfo", &[("authorization", &authorization), ("dpop", &info)]).await.0, 200);
     assert_eq!(suite.get_with("/oauth2/userinfo", &[("authorization", &format!("Bearer {token}"))]).await.0, 401);
+    let request = suite.world.http.get(format!("{}/oauth2/userinfo", suite.base)).header("authorization", &authorization).header("dpop", &info);
+    let replayed = request.send().await.unwrap();
+    let challenge = replayed.headers()["www-authenticate"].to_str().unwrap();
+    assert!(replayed.status() == 401 && challenge.starts_with("DPoP error=\"invalid_dpop_proof\""), "{challenge}");
 
     let refresh = [("grant_type", "refresh_token"), ("client_id", &id), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
     let thief = PartyKey::new("t").proof("POST", "/oauth2/token", json!({}));

@@ -106,6 +106,8 @@ async fn a_client_proves_itself_by_a_signed_assertion_once() {
         bad[field] = value;
         assert_eq!(ask(&key.sign(&bad)).await.0, 401, "{bad}");
     }
+    let critical = jsonwebtoken::Header { kid: Some("k1".into()), crit: Some(vec!["b64".into()]), ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256) };
+    assert_eq!(ask(&jsonwebtoken::encode(&critical, &good("d"), &key.signer).unwrap()).await.0, 401, "what must be understood is not");
     let stranger = PartyKey::new("k1");
     assert_eq!(ask(&stranger.sign(&good("b"))).await.0, 401, "another key under the same id");
     let hmac = jsonwebtoken::EncodingKey::from_secret(serde_json::to_string(&key.jwk).unwrap().as_bytes());
@@ -124,6 +126,11 @@ async fn a_client_proves_itself_by_a_certificate_and_its_tokens_are_bound_to_it(
     let der = leaf.der().unwrap().0[0].to_vec();
     let encode = |der: &[u8]| format!(":{}:", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der));
     let header = encode(&der);
+    for (name, status) in [("shop", 400), ("shoe=1,CN=shop", 400), ("CN=shop,O=Acme\\, Inc", 201)] {
+        let named = json!({ "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_subject_dn": name });
+        let (got, told) = suite.post(&admin, "/api/v1/clients", json!({ "settings": settings(named) })).await;
+        assert_eq!(got, status, "{name}: {told}");
+    }
     let by_certificate = json!({
         "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_uri": "spiffe://gantry/shop", "grant_types": ["client_credentials"],
         "redirect_uris": [], "tls_client_certificate_bound_access_tokens": true,
@@ -203,7 +210,14 @@ async fn a_client_registers_itself_with_an_administrators_token_and_manages_itse
     let (csrf, to) = (page.field("csrf"), page.field("continue"));
     let agreed = browser.post("/oauth2/consent", &[("csrf", &csrf), ("continue", &to), ("decision", "approve")]).await;
     let code = browser.get(agreed.location()).await.code();
-    assert_eq!(suite.form("/oauth2/token", &exchange(id, secret, &code, &pkce)).await.0, 200);
+    let (status, tokens) = suite.form("/oauth2/token", &exchange(id, secret, &code, &pkce)).await;
+    assert_eq!(status, 200, "{tokens}");
+    let active = async |token: &str| {
+        let fields = [("client_id", id), ("client_secret", secret), ("token", token)];
+        suite.form("/oauth2/introspect", &fields).await.1["active"].as_bool().unwrap()
+    };
+    assert!(active(tokens["access_token"].as_str().unwrap()).await, "its own");
+    assert!(!active(&admin).await, "nobody else's");
 
     let (status, changed) = send(Method::PUT, &path, Some(own), json!({ "client_id": id, "client_name": "Chat 2", "redirect_uris": [CB] })).await;
     assert_eq!((status, changed["client_name"].as_str()), (200, Some("Chat 2")), "{changed}");

@@ -65,6 +65,21 @@ async fn a_refused_or_foreign_device_gets_nothing() {
     assert_eq!(suite.form("/oauth2/device_authorization", &[("client_id", "gantry-console")]).await.1["error"], "unauthorized_client");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_are_not_found_by_deciding_on_one_after_the_other() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let mut browser = suite.browser();
+    browser.sign_in("ada", PASSWORD).await;
+    let csrf = browser.get("/oauth2/device").await.field("csrf");
+    let mut statuses = Vec::new();
+    for last in "BCDFGHJKLMNPQRSTVWXZ".chars() {
+        let code = format!("BBBB-BBB{last}");
+        statuses.push(browser.post("/oauth2/device", &[("csrf", &csrf), ("user_code", &code), ("decision", "approve")]).await.status);
+    }
+    assert_eq!((statuses.first().copied(), statuses.last().copied()), (Some(404), Some(429)), "{statuses:?}");
+}
+
 /// A device that the person of `browser` has approved: the form of its poll.
 async fn approved(suite: &Suite, browser: &mut Browser<'_>) -> [(&'static str, String); 3] {
     let started = suite.form("/oauth2/device_authorization", &[("client_id", "gantry-cli")]).await.1;

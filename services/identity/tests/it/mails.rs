@@ -102,6 +102,27 @@ async fn a_forgotten_password_is_replaced_by_a_mailed_link_that_works_once_and_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mailed_link_counts_while_the_address_it_went_to_is_the_persons() {
+    let (suite, post) = suite(Registration::Open).await;
+    registered(&suite, &post, "ada").await;
+    let mut browser = suite.browser();
+    let csrf = browser.get("/login/forgotten").await.field("csrf");
+    assert_eq!(browser.post("/login/forgotten", &[("csrf", &csrf), ("username", "ada")]).await.status, 202);
+    // The first letter was the registration's.
+    let address = link(&post.letter("ada@example.org", 2).await, &format!("{ISSUER}/login/reset?"));
+    let page = browser.get(&address).await;
+    let (csrf, token) = (page.field("csrf"), page.field("token"));
+    let admin = suite.admin().await;
+    let moved = async |to: &str| assert_eq!(suite.patch(&admin, "/api/v1/users/ada", json!({ "email": to })).await.0, 200);
+    moved("ada@elsewhere.example").await;
+    assert_eq!(browser.get(&address).await.status, 404, "who reads the old mailbox gets nothing");
+    assert_eq!(browser.post("/login/reset", &[("csrf", &csrf), ("token", &token), ("password", OTHER)]).await.status, 404);
+    suite.tokens("ada").await;
+    moved("ADA@example.org").await;
+    assert_eq!(browser.post("/login/reset", &[("csrf", &csrf), ("token", &token), ("password", OTHER)]).await.status, 200, "it is theirs again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_device_is_announced_and_a_known_one_is_not() {
     let (suite, post) = suite(Registration::Open).await;
     registered(&suite, &post, "ada").await;

@@ -380,3 +380,81 @@ async fn provisioning_takes_no_account_over_that_has_rights_elsewhere() {
     let left = async |name: &str| suite.get(&admin, &format!("/api/v1/users/{name}")).await.0;
     assert_eq!((left("grace").await, left("linus").await, left("hopper").await), (200, 200, 404));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_reads_back_what_it_wrote() {
+    const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let scim = Directory::of(&suite, &ada, "acme").await;
+    let mut sent = person("grace@corp.example", "X-1");
+    sent["title"] = json!("Rear admiral");
+    sent[URN] = json!({ "department": "Compilers" });
+    let address = format!("{}/scim/v2/orgs/acme/Users?attributes=userName", suite.base);
+    let request = suite.world.http.post(address).bearer_auth(&scim.token).header("accept", "application/json").body(sent.to_string());
+    let response = request.send().await.unwrap();
+    assert_eq!((response.status(), response.headers()[CONTENT_TYPE].to_str().unwrap()), (StatusCode::CREATED, "application/json"));
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    assert!(response.json::<Value>().await.unwrap().get("meta").is_none(), "only what was asked for");
+    let one = format!("acme/Users/{}", location.rsplit('/').next().unwrap());
+    let (_, read) = scim.get(&one).await;
+    assert_eq!((&read["name"]["givenName"], &read["title"], &read[URN]["department"]), (&json!("Test"), &json!("Rear admiral"), &json!("Compilers")), "{read}");
+    let entra = json!([
+        { "op": "Replace", "path": "name.familyName", "value": "Hopper" },
+        { "op": "Replace", "path": "name.formatted", "value": "Hopper, Grace" },
+        { "op": "Add", "path": "phoneNumbers[type eq \"mobile\"].value", "value": "+1" },
+        { "op": "Add", "path": format!("{URN}:manager"), "value": [{ "value": "42" }] },
+        { "op": "Replace", "value": { format!("{URN}:department"): "Computers" } },
+    ]);
+    let (status, changed) = scim.patch(&one, entra).await;
+    assert_eq!((status, &changed["name"]["familyName"], &changed["name"]["formatted"]), (200, &json!("Hopper"), &json!("Hopper, Grace")), "{changed}");
+    assert_eq!((&changed["displayName"], &changed["phoneNumbers"]), (&json!("Test grace"), &json!([{ "value": "+1", "type": "mobile" }])), "{changed}");
+    assert_eq!(changed[URN], json!({ "department": "Computers", "manager": { "value": "42" } }), "{changed}");
+    assert_eq!(scim.names(&[("filter", &format!("{URN}:department eq \"computers\""))]).await, ["grace@corp.example"]);
+
+    // Who is off is renamed, and stays off where nothing is said of it.
+    let set = async |path: &str, value: Value| scim.patch(&one, json!([{ "op": "Replace", "path": path, "value": value }])).await;
+    assert_eq!(set("active", json!("False")).await.1["active"], false);
+    let (status, renamed) = set("displayName", json!("Grace H")).await;
+    assert_eq!((status, &renamed["displayName"], &renamed["active"]), (200, &json!("Grace H"), &json!(false)), "{renamed}");
+    let mut put = person("grace@corp.example", "X-1");
+    put.as_object_mut().unwrap().remove("active");
+    let (status, silent) = scim.send(Method::PUT, &one, Some(put), None).await;
+    assert_eq!((status, &silent["active"], silent.get(URN)), (200, &json!(false), None), "{silent}");
+    assert_eq!(set("active", json!("True")).await.1["active"], true);
+    let (status, refused) = set("groups", json!([{ "value": "1" }])).await;
+    assert_eq!((status, refused["scimType"].as_str()), (400, Some("mutability")), "{refused}");
+    let (_, schemas) = scim.get("acme/Schemas").await;
+    assert_eq!(schemas["totalResults"], 3, "{schemas}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_leaves_nothing_behind_and_who_is_erased_can_come_again() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let scim = Directory::of(&suite, &ada, "acme").await;
+    let unique = |(status, answer): (u16, Value)| assert_eq!((status, answer["scimType"].as_str()), (409, Some("uniqueness")), "{answer}");
+    let made = async |what: &str, body: Value| {
+        let (status, made) = scim.post(&format!("acme/{what}"), body).await;
+        assert_eq!(status, 201, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    };
+    made("Users", person("grace", "X-1")).await;
+    unique(scim.post("acme/Users", person("linus", "X-1")).await);
+    let linus = made("Users", person("linus", "X-2")).await;
+    let both = json!([{ "op": "replace", "value": { "displayName": "L", "externalId": "X-1" } }]);
+    unique(scim.patch(&format!("acme/Users/{linus}"), both).await);
+    assert_eq!(scim.get(&format!("acme/Users/{linus}")).await.1["displayName"], "Test linus", "nothing of it was done");
+
+    let below = made("Groups", json!({ "displayName": "Below" })).await;
+    made("Groups", json!({ "displayName": "A", "externalId": "G-1", "members": [{ "value": below }] })).await;
+    unique(scim.post("acme/Groups", json!({ "displayName": "B", "externalId": "G-1" })).await);
+    let (status, refused) = scim.post("acme/Groups", json!({ "displayName": "B", "members": [{ "value": below }] })).await;
+    assert_eq!((status, refused["scimType"].as_str()), (409, Some("mutability")), "{refused}");
+    let second = format!("acme/Groups/{}", made("Groups", json!({ "displayName": "B" })).await);
+    unique(scim.patch(&second, json!([{ "op": "replace", "path": "displayName", "value": "a" }])).await);
+    assert_eq!(scim.patch(&second, json!([{ "op": "replace", "path": "displayName", "value": "b" }])).await.0, 200);
+
+    assert_eq!(suite.delete(&suite.admin().await, "/api/v1/users/grace").await, 204);
+    made("Users", person("grace", "X-1")).await;
+}

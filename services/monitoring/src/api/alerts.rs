@@ -71,7 +71,7 @@ async fn rule(State(app): State<Arc<App>>, caller: Caller, Path(path): Path<Rule
 
 /// Makes an alert rule, or sets it as a whole. A space has 100 at most.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/alert-rules/{name}", tag = "alerts",
-    params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("name" = String, Path)), request_body = AlertRule,
+    params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("name" = String, Path), IfMatch), request_body = AlertRule,
     responses((status = 200, body = AlertRuleView)))]
 async fn put_rule(
     State(app): State<Arc<App>>,
@@ -88,7 +88,7 @@ async fn put_rule(
 
 /// Deletes an alert rule; if it fires, that is over with the next round.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/alert-rules/{name}", tag = "alerts",
-    params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("name" = String, Path)), responses((status = 204)))]
+    params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("name" = String, Path), IfMatch), responses((status = 204)))]
 async fn delete_rule(State(app): State<Arc<App>>, caller: Caller, Path(path): Path<RulePath>, IfMatch(expect): IfMatch) -> ApiResult<StatusCode> {
     let space = path.space(&app, &caller, Role::Editor)?;
     let meta = caller.meta(Some(space.project.org.id));

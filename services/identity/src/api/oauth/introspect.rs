@@ -18,7 +18,8 @@ use crate::error::{OAuthError, fault};
 use crate::store::{refresh, revoked, sessions};
 
 /// For clients with a secret: whether a token counts right now, its session and its owner included. An organisation's client learns that of
-/// tokens of its own organisation's clients and of those that are for it; of others it hears what it hears of tokens that there are not.
+/// tokens of its own organisation's clients and of those that are for it, a third party's of its own and of those that are for it; of others
+/// they hear what they hear of tokens that there are not.
 pub async fn introspect(State(app): State<App>, asking: Asking, form: Form) -> Result<Response, OAuthError> {
     let form = form.once()?;
     let asker = client(&app, &asking, &form).await?;
@@ -31,7 +32,14 @@ pub async fn introspect(State(app): State<App>, asking: Asking, form: Form) -> R
 
 /// Whether a client may hear of a token of another client, for this audience.
 async fn may_hear(app: &App, asker: &Client, of: &str, audience: &[String]) -> Result<bool, Problem> {
-    if asker.org.is_none() || asker.id == of || asker.settings.audience.as_ref().is_some_and(|mine| audience.contains(mine)) {
+    if asker.id == of || asker.settings.audience.as_ref().is_some_and(|mine| audience.contains(mine)) {
+        return Ok(true);
+    }
+    // Nobody vouches for it: it may have registered itself.
+    if asker.settings.consent_required {
+        return Ok(false);
+    }
+    if asker.org.is_none() {
         return Ok(true);
     }
     Ok(app.clients.get(of).await?.is_some_and(|client| client.org == asker.org))

@@ -150,6 +150,10 @@ fn settings(sent: &Value, before: Option<&ClientSettings>) -> Result<ClientSetti
     if sent.get("subject_type").and_then(Value::as_str).is_some_and(|kind| kind != "public") {
         return Err(OAuthError::new("invalid_client_metadata", "subject_type: only public"));
     }
+    let addresses = |uris: &Value| uris.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+    if picked.get("redirect_uris").is_some_and(|uris| !addresses(uris)) {
+        return Err(OAuthError::new("invalid_redirect_uri", "redirect_uris: must be a list of addresses"));
+    }
     let read: Result<ClientSettings, _> = serde_json::from_value(Value::Object(picked));
     let mut read = read.map_err(|error| OAuthError::new("invalid_client_metadata", error.to_string()))?;
     if read.client_name.is_empty() {
@@ -159,6 +163,10 @@ fn settings(sent: &Value, before: Option<&ClientSettings>) -> Result<ClientSetti
     read.enabled = before.is_none_or(|b| b.enabled);
     read.pkce_optional = before.is_some_and(|b| b.pkce_optional);
     read.audience = before.and_then(|b| b.audience.clone());
+    // Nor for how long what it gets is good.
+    read.access_token_seconds = before.and_then(|b| b.access_token_seconds);
+    read.refresh_idle_days = before.and_then(|b| b.refresh_idle_days);
+    read.refresh_days = before.and_then(|b| b.refresh_days);
     Ok(read)
 }
 
@@ -192,4 +200,37 @@ fn answer(app: &App, status: StatusCode, made: &Made, registration: Option<&str>
         }
     }
     (status, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], axum::Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_administrator_set_is_not_the_clients_to_change() {
+        let before = ClientSettings {
+            access_token_seconds: Some(60),
+            refresh_days: Some(1),
+            refresh_idle_days: Some(1),
+            audience: Some("shop".into()),
+            ..ClientSettings::default()
+        };
+        let sent = json!({ "client_name": "Chat", "access_token_seconds": 86_400, "refresh_days": 365, "audience": "other", "enabled": false, "consent_required": false });
+        let read = settings(&sent, Some(&before)).unwrap();
+        assert_eq!((read.access_token_seconds, read.refresh_days, read.refresh_idle_days), (Some(60), Some(1), Some(1)));
+        assert_eq!((read.audience.as_deref(), read.enabled, read.consent_required), (Some("shop"), true, true));
+        let new = settings(&sent, None).unwrap();
+        assert_eq!((new.access_token_seconds, new.refresh_days, new.audience), (None, None, None));
+    }
+
+    #[test]
+    fn metadata_that_means_something_else_is_refused_by_name() {
+        for bad in [json!({ "response_types": ["code token"] }), json!({ "subject_type": "pairwise" }), json!({ "grant_types": "authorization_code" })] {
+            assert_eq!(settings(&bad, None).unwrap_err().error, "invalid_client_metadata", "{bad}");
+        }
+        assert_eq!(settings(&json!({ "redirect_uris": "https://shop.example/cb" }), None).unwrap_err().error, "invalid_redirect_uri");
+        let all = settings(&json!({ "redirect_uris": ["https://shop.example/cb"], "response_types": ["code"], "logo_uri": "x", "scope": "openid api" }), None)
+            .unwrap();
+        assert_eq!((all.client_name.as_str(), all.scopes), ("unnamed application", vec!["openid".to_owned()]));
+    }
 }

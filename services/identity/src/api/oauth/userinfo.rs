@@ -30,6 +30,7 @@ pub async fn userinfo(State(app): State<App>, asking: Asking, request: Request) 
     match app.possesses(&claims, token, dpop, asking.shown(&asking.proofs())).await {
         Ok(true) => {}
         Ok(false) => return Err(invalid()),
+        Err(error) if error.error == "invalid_dpop_proof" => return Err(refuse(StatusCode::UNAUTHORIZED, true, "error=\"invalid_dpop_proof\"")),
         Err(error) => return Err(error.into_response()),
     }
     let insufficient = || refuse(StatusCode::FORBIDDEN, dpop, "error=\"insufficient_scope\", scope=\"openid\"");

@@ -45,7 +45,11 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
     match app.decide_device(code.unwrap_or_default(), approve, &session, &origin).await {
         Ok(true) => message(language, StatusCode::OK, if approve { "device_approved" } else { "device_denied" }, ""),
         Ok(false) => enter(&app, jar, language, &person, code, Some("unknown_code")),
-        Err(problem) => message(language, problem.kind.status(), "failed", &problem.detail),
+        Err(problem) => {
+            let mut response = message(language, problem.kind.status(), "failed", &problem.detail);
+            super::retry_after(&mut response, &problem);
+            response
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(name): Path<Strin
 }
 
 /// Replaces texts and colours of the organisation's sign-in pages; the logo stays.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/branding", tag = "branding", params(("org" = String, Path)), request_body = Branding,
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/branding", tag = "branding", params(("org" = String, Path), IfMatch), request_body = Branding,
     responses((status = 200, body = OrgBranding)))]
 pub async fn put(
     State(app): State<App>,
@@ -82,7 +82,7 @@ pub async fn put(
 }
 
 /// The pages look as the platform's own again.
-#[utoipa::path(delete, path = "/api/v1/orgs/{org}/branding", tag = "branding", params(("org" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/branding", tag = "branding", params(("org" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn reset(State(app): State<App>, caller: Caller, IfMatch(expect): IfMatch, Path(name): Path<String>) -> ApiResult<StatusCode> {
     let org = orgs::at(&app, &caller, &name, Role::Admin)?;
     app.change_branding(org, Branding::default(), expect, caller.meta(None)).await?;
@@ -91,7 +91,7 @@ pub async fn reset(State(app): State<App>, caller: Caller, IfMatch(expect): IfMa
 }
 
 /// Sets the logo of the organisation's sign-in pages. What it is tells its content, not its name.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/branding/logo", tag = "branding", params(("org" = String, Path)), request_body = LogoContent,
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/branding/logo", tag = "branding", params(("org" = String, Path), IfMatch), request_body = LogoContent,
     responses((status = 200, body = OrgBranding)))]
 pub async fn put_logo(
     State(app): State<App>,
@@ -106,7 +106,7 @@ pub async fn put_logo(
     Ok(with_etag(version, Json(render(&name, brand))))
 }
 
-#[utoipa::path(delete, path = "/api/v1/orgs/{org}/branding/logo", tag = "branding", params(("org" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/branding/logo", tag = "branding", params(("org" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn delete_logo(State(app): State<App>, caller: Caller, IfMatch(expect): IfMatch, Path(name): Path<String>) -> ApiResult<StatusCode> {
     let org = orgs::at(&app, &caller, &name, Role::Admin)?;
     app.remove_logo(org, expect, caller.meta(None)).await?;

@@ -131,7 +131,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(id): Path<String>
 }
 
 /// Replaces all settings.
-#[utoipa::path(put, path = "/api/v1/clients/{client}", tag = "clients", params(("client" = String, Path)), request_body = ClientSettings, responses((status = 200, body = Client)))]
+#[utoipa::path(put, path = "/api/v1/clients/{client}", tag = "clients", params(("client" = String, Path), IfMatch), request_body = ClientSettings, responses((status = 200, body = Client)))]
 pub async fn change(
     State(app): State<App>,
     caller: Caller,
@@ -147,7 +147,7 @@ pub async fn change(
 }
 
 /// Deletes a client; all it was given stops working.
-#[utoipa::path(delete, path = "/api/v1/clients/{client}", tag = "clients", params(("client" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/clients/{client}", tag = "clients", params(("client" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn delete(State(app): State<App>, caller: Caller, IfMatch(expect): IfMatch, Path(id): Path<String>) -> ApiResult<StatusCode> {
     let row = at(&app, &caller, &id).await?;
     let org = row.org.map(OrgId);

@@ -65,7 +65,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(name): Path<Strin
 }
 
 /// Keeps what the documents of a set name now. `If-Match` with the version that was read keeps two from overwriting each other.
-#[utoipa::path(put, path = "/api/v1/configuration-sets/{set}", tag = "configuration", params(("set" = String, Path), OfOrg), request_body = ConfigurationItems,
+#[utoipa::path(put, path = "/api/v1/configuration-sets/{set}", tag = "configuration", params(("set" = String, Path), OfOrg, IfMatch), request_body = ConfigurationItems,
     responses((status = 200, body = ConfigurationSet)))]
 pub async fn put(
     State(app): State<App>,

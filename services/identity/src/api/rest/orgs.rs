@@ -93,7 +93,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(name): Path<Strin
     Ok(with_etag(row.version, Json(render(&app, &caller, row))))
 }
 
-#[utoipa::path(patch, path = "/api/v1/orgs/{org}", tag = "organisations", params(("org" = String, Path)), request_body = OrgChange, responses((status = 200, body = Org)))]
+#[utoipa::path(patch, path = "/api/v1/orgs/{org}", tag = "organisations", params(("org" = String, Path), IfMatch), request_body = OrgChange, responses((status = 200, body = Org)))]
 pub async fn change(
     State(app): State<App>,
     caller: Caller,
@@ -118,7 +118,7 @@ pub async fn change(
 }
 
 /// Deletes an organisation with everything in it; `confirm` repeats its name.
-#[utoipa::path(delete, path = "/api/v1/orgs/{org}", tag = "organisations", params(("org" = String, Path), Confirm), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}", tag = "organisations", params(("org" = String, Path), Confirm, IfMatch), responses((status = 204)))]
 pub async fn delete(
     State(app): State<App>,
     caller: Caller,

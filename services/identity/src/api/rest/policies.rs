@@ -23,7 +23,7 @@ pub async fn show_platform(State(app): State<App>, caller: Caller) -> ApiResult<
 }
 
 /// Replaces the platform's policy. Of it and an organisation's, the stricter rule holds.
-#[utoipa::path(put, path = "/api/v1/policies/security", tag = "policies", request_body = SecurityPolicy, responses((status = 200, body = SecurityPolicy)))]
+#[utoipa::path(put, path = "/api/v1/policies/security", tag = "policies", params(IfMatch), request_body = SecurityPolicy, responses((status = 200, body = SecurityPolicy)))]
 pub async fn put_platform(State(app): State<App>, caller: Caller, IfMatch(expect): IfMatch, Json(body): Json<SecurityPolicy>) -> ApiResult<Response> {
     app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
     let (policy, version) = app.change_policy(None, body, expect, caller.meta(None)).await?;
@@ -38,7 +38,7 @@ pub async fn show_org(State(app): State<App>, caller: Caller, Path(name): Path<S
 }
 
 /// Replaces an organisation's policy. It holds for all its members.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/policies/security", tag = "policies", params(("org" = String, Path)), request_body = SecurityPolicy,
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/policies/security", tag = "policies", params(("org" = String, Path), IfMatch), request_body = SecurityPolicy,
     responses((status = 200, body = SecurityPolicy)))]
 pub async fn put_org(
     State(app): State<App>,

@@ -144,7 +144,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(id): Path<RoleId>
 }
 
 /// Changes a role; it counts everywhere within a second.
-#[utoipa::path(patch, path = "/api/v1/roles/{id}", tag = "rights", params(("id" = String, Path)), request_body = RoleChange, responses((status = 200, body = RoleView)))]
+#[utoipa::path(patch, path = "/api/v1/roles/{id}", tag = "rights", params(("id" = String, Path), IfMatch), request_body = RoleChange, responses((status = 200, body = RoleView)))]
 pub async fn change(
     State(app): State<App>,
     caller: Caller,

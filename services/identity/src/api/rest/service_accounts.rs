@@ -140,7 +140,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path((org, name)): Pat
     Ok(with_etag(row.version, Json(render(row))))
 }
 
-#[utoipa::path(patch, path = "/api/v1/orgs/{org}/service-accounts/{name}", tag = "service accounts", params(("org" = String, Path), ("name" = String, Path)),
+#[utoipa::path(patch, path = "/api/v1/orgs/{org}/service-accounts/{name}", tag = "service accounts", params(("org" = String, Path), ("name" = String, Path), IfMatch),
     request_body = ServiceAccountChange, responses((status = 200, body = ServiceAccount)))]
 pub async fn change(
     State(app): State<App>,

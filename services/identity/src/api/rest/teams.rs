@@ -104,7 +104,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path((org, team)): Pat
 }
 
 /// Renames a team or puts it below another one; a circle is refused.
-#[utoipa::path(patch, path = "/api/v1/orgs/{org}/teams/{team}", tag = "rights", params(("org" = String, Path), ("team" = String, Path)),
+#[utoipa::path(patch, path = "/api/v1/orgs/{org}/teams/{team}", tag = "rights", params(("org" = String, Path), ("team" = String, Path), IfMatch),
     request_body = TeamChange, responses((status = 200, body = Team)))]
 pub async fn change(
     State(app): State<App>,

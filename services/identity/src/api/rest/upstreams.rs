@@ -192,7 +192,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(name): Path<Strin
 }
 
 /// Replaces the settings.
-#[utoipa::path(put, path = "/api/v1/upstreams/{name}", tag = "upstreams", params(("name" = String, Path)), request_body = UpstreamChange, responses((status = 200, body = Upstream)))]
+#[utoipa::path(put, path = "/api/v1/upstreams/{name}", tag = "upstreams", params(("name" = String, Path), IfMatch), request_body = UpstreamChange, responses((status = 200, body = Upstream)))]
 pub async fn change(
     State(app): State<App>,
     caller: Caller,
@@ -207,7 +207,7 @@ pub async fn change(
 }
 
 /// Deletes it. The people stay; the roles that it gave, and their links to it, go.
-#[utoipa::path(delete, path = "/api/v1/upstreams/{name}", tag = "upstreams", params(("name" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/upstreams/{name}", tag = "upstreams", params(("name" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn delete(State(app): State<App>, caller: Caller, IfMatch(expect): IfMatch, Path(name): Path<String>) -> ApiResult<StatusCode> {
     let found = managed(&app, &caller, &name).await?;
     app.delete_upstream(&found, expect, caller.meta(found.org)).await?;

@@ -130,7 +130,7 @@ pub async fn me(State(app): State<App>, caller: Caller) -> ApiResult<Response> {
 }
 
 /// Changes the own profile or password.
-#[utoipa::path(patch, path = "/api/v1/me", tag = "users", request_body = UserChange, responses((status = 200, body = User)))]
+#[utoipa::path(patch, path = "/api/v1/me", tag = "users", params(IfMatch), request_body = UserChange, responses((status = 200, body = User)))]
 pub async fn change_me(State(app): State<App>, caller: Caller, origin: Origin, expect: IfMatch, Json(body): Json<UserChange>) -> ApiResult<Response> {
     let id = oneself(&caller)?;
     let target = app.active_person(id).await?;
@@ -144,7 +144,7 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(id): Path<String>
 }
 
 /// Changes a user: oneself, or any as platform administrator.
-#[utoipa::path(patch, path = "/api/v1/users/{id}", tag = "users", params(("id" = String, Path)), request_body = UserChange, responses((status = 200, body = User)))]
+#[utoipa::path(patch, path = "/api/v1/users/{id}", tag = "users", params(("id" = String, Path), IfMatch), request_body = UserChange, responses((status = 200, body = User)))]
 pub async fn change(
     State(app): State<App>,
     caller: Caller,

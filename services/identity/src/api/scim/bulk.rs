@@ -36,7 +36,7 @@ pub async fn run(app: &App, of: &Provisioner, ask: &Ask<'_>) -> Result<Answer, S
         answers.push(answer);
         errors += u64::from(failed);
     }
-    Ok(Answer { status: 200, body: Some(json!({ "schemas": [RESPONSE], "Operations": answers })) })
+    Ok(Answer::of(200, json!({ "schemas": [RESPONSE], "Operations": answers })))
 }
 
 /// An operation that was not tried yet.
@@ -100,14 +100,14 @@ async fn one(app: &App, of: &Provisioner, operation: &Value, made: &mut BTreeMap
         dispatch(app, of, Ask { method: &method, path: &path, query: Vec::new(), body, if_match }).await
     };
     match outcome.await {
-        Ok(Answer { status, body }) => {
+        Ok(Answer { status, body, version, location }) => {
             answer["status"] = json!(status.to_string());
             if let Some(body) = body {
                 if let (Some(id), false) = (body["id"].as_str(), bulk_id.is_empty()) {
                     made.insert(bulk_id.to_owned(), id.to_owned());
                 }
-                answer["location"] = body["meta"]["location"].clone();
-                answer["version"] = body["meta"]["version"].clone();
+                answer["location"] = json!(location);
+                answer["version"] = json!(version);
             }
             (answer, false)
         }

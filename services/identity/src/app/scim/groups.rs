@@ -89,9 +89,15 @@ impl App {
         if state.0.values().any(|t| t.display_name.eq_ignore_ascii_case(&shown)) {
             return Err(ScimError::new(409, "uniqueness", "there is a group of this displayName"));
         }
+        let outside = text(resource, "externalId")?;
+        // Before the team is made: what is refused leaves nothing behind.
+        self.refuse_taken_outside(of, KIND, outside.as_deref(), None).await?;
+        if let Some(id) = members.1.iter().find(|id| state.0.get(&TeamId(**id)).is_some_and(|below| below.parent.is_some())) {
+            return Err(in_another(*id));
+        }
         let name = free_name(&shown, |name| state.by_name(name).is_some());
         let (team, _) = self.create_team(of.org, &name, Some(&shown), None, of.meta()).await?;
-        self.put_group_link(of, team, text(resource, "externalId")?.as_deref()).await?;
+        self.put_group_link(of, team, outside.as_deref()).await?;
         self.set_members(of, team, members).await?;
         self.scim_group(of, &team.to_string()).await
     }
@@ -111,6 +117,7 @@ impl App {
             managed: true,
             created_at: now,
             changed_at: now,
+            attributes: None,
         };
         if scim::put_link(self.pool(), &link).await.map_err(fault)? { Ok(()) } else { Err(ScimError::new(409, "uniqueness", "externalId is in use")) }
     }
@@ -155,7 +162,7 @@ impl App {
                 _ => continue,
             };
             if parent.is_some() && other.parent.is_some() {
-                return Err(ScimError::new(409, "mutability", format!("members: the group {id} is in another group already; a group is in one at most")));
+                return Err(in_another(id.0));
             }
             moves.push((*id, parent));
         }
@@ -178,10 +185,18 @@ impl App {
         let row = self.scim_team(of, id).await?;
         let team = TeamId(row.id);
         let shown = text(resource, "displayName")?.ok_or_else(|| ScimError::invalid("displayName: is needed"))?;
+        let outside = text(resource, "externalId")?;
         let members = self.scim_members(of, resource).await?;
+        if !shown.eq_ignore_ascii_case(&row.display_name) {
+            let state = self.teams.load(of.org).await.map_err(refused)?.state;
+            if state.0.iter().any(|(id, other)| *id != team && other.display_name.eq_ignore_ascii_case(&shown)) {
+                return Err(ScimError::new(409, "uniqueness", "there is a group of this displayName"));
+            }
+        }
+        self.refuse_taken_outside(of, KIND, outside.as_deref(), Some(row.id)).await?;
         self.set_members(of, team, members).await?;
         self.change_team(of.org, team, Some(&shown), None, Expect::Any, of.meta()).await?;
-        self.put_group_link(of, team, text(resource, "externalId")?.as_deref()).await?;
+        self.put_group_link(of, team, outside.as_deref()).await?;
         self.scim_group(of, id).await
     }
 
@@ -193,6 +208,10 @@ impl App {
         scim::delete_link(self.pool(), of.org, KIND, row.id).await.map_err(fault)?;
         Ok(())
     }
+}
+
+fn in_another(group: Uuid) -> ScimError {
+    ScimError::new(409, "mutability", format!("members: the group {group} is in another group already; a group is in one at most"))
 }
 
 /// A team's name made of what a directory shows: `Back End (EU)` → `back-end-eu`.

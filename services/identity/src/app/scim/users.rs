@@ -2,21 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use gantry_es::Sealed;
 use gantry_es_pg::Expect;
-use gantry_kernel::{OffsetDateTime, Role, Scope, Secret, UserId, Username, Uuid};
-use serde_json::{Value, json};
+use gantry_kernel::{OffsetDateTime, Problem, Role, Scope, Secret, UserId, Username, Uuid};
+use serde_json::{Map, Value, json};
 
 use super::{ListQuery, Listed, MOST_SEARCHED, Provisioner, ScimError, narrow, text, with_meta};
 use crate::app::App;
 use crate::app::people::{Person, subject};
 use crate::app::users::{By, Profile};
-use crate::domain::scim::filter::attribute;
-use crate::error::fault;
+use crate::domain::scim::filter::{attribute, truth};
+use crate::domain::scim::kept;
+use crate::error::{fault, unsealed};
 use crate::store::scim::{self, Key, Link};
 use crate::store::{directory, user_search};
 
 pub const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const KIND: &str = "User";
+/// Bytes of what is kept of a person beside what has its use here.
+const MOST_KEPT: usize = 16 * 1024;
 /// Why somebody is suspended whom the directory switched off: what it may take back.
 const NOT_ACTIVE: &str = "not active in the directory";
 
@@ -24,38 +28,58 @@ const NOT_ACTIVE: &str = "not active in the directory";
 struct Wanted {
     user_name: String,
     display_name: Option<String>,
+    formatted: Option<String>,
     email: Option<String>,
-    active: bool,
+    /// None: nothing is said of it.
+    active: Option<bool>,
     external_id: Option<String>,
     password: Option<Secret>,
+    kept: Map<String, Value>,
+}
+
+/// What a directory calls a person, and says of them besides.
+struct Said<'a> {
+    outside: Option<&'a str>,
+    alias: Option<&'a str>,
+    /// Sealed.
+    kept: Option<String>,
 }
 
 fn wanted(resource: &Value) -> Result<Wanted, ScimError> {
     let name = attribute(resource, "name");
     let part = |key: &str| name.map_or(Ok(None), |n| text(n, key));
+    let formatted = part("formatted")?;
     let parts = [part("givenName")?, part("familyName")?].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let emails = match attribute(resource, "emails") {
         None => &Vec::new(),
         Some(Value::Array(emails)) => emails,
         Some(_) => return Err(ScimError::invalid("emails: must be a list")),
     };
-    let primary = emails.iter().find(|e| attribute(e, "primary") == Some(&Value::Bool(true))).or(emails.first());
+    let primary = emails.iter().find(|e| attribute(e, "primary").and_then(truth) == Some(true)).or(emails.first());
     let active = match attribute(resource, "active") {
-        None => true,
-        Some(Value::Bool(active)) => *active,
-        // Some directories send it as text.
-        Some(Value::String(word)) if word.eq_ignore_ascii_case("true") => true,
-        Some(Value::String(word)) if word.eq_ignore_ascii_case("false") => false,
-        Some(_) => return Err(ScimError::invalid("active: must be true or false")),
+        None => None,
+        Some(active) => Some(truth(active).ok_or_else(|| ScimError::invalid("active: must be true or false"))?),
     };
+    let kept = kept::kept(resource);
+    if Value::Object(kept.clone()).to_string().len() > MOST_KEPT {
+        return Err(ScimError::invalid(format!("all attributes together: at most {MOST_KEPT} bytes are kept of a person")));
+    }
     Ok(Wanted {
         user_name: text(resource, "userName")?.ok_or_else(|| ScimError::invalid("userName: is needed"))?,
-        display_name: text(resource, "displayName")?.or(part("formatted")?).or(Some(parts).filter(|p| !p.is_empty())),
+        display_name: text(resource, "displayName")?.or(formatted.clone()).or(Some(parts).filter(|p| !p.is_empty())),
+        formatted,
         email: primary.map_or(Ok(None), |e| text(e, "value"))?,
         active,
         external_id: text(resource, "externalId")?,
         password: text(resource, "password")?.map(Secret::new),
+        kept,
     })
+}
+
+/// Keeps a `name.formatted` that is not the display name.
+fn keep_formatted(kept: &mut Map<String, Value>, formatted: &str) {
+    let name = kept.entry("name").or_insert_with(|| json!({}));
+    name["formatted"] = json!(formatted);
 }
 
 impl App {
@@ -146,8 +170,27 @@ impl App {
         if let Some(outside) = self.open_outside(link.and_then(|l| l.external_id.as_deref())).await? {
             resource["externalId"] = json!(outside);
         }
+        if let Some(link) = link {
+            kept::show(&mut resource, self.open_kept(person.id, link).await?);
+        }
         let changed = link.map_or(person.created_at, |l| l.changed_at);
         Ok(with_meta(resource, KIND, &self.scim_location(of, KIND, person.id.0), person.created_at, changed))
+    }
+
+    /// What was said of a person by the directory of one organisation.
+    pub(crate) async fn open_kept(&self, id: UserId, link: &Link) -> Result<Map<String, Value>, Problem> {
+        let Some(sealed) = &link.attributes else { return Ok(Map::new()) };
+        let text = self.keyring.open(&subject(id), &Sealed(sealed.clone())).await.map_err(unsealed)?;
+        serde_json::from_str(&text).map_err(fault)
+    }
+
+    /// It is erased with the person.
+    async fn seal_kept(&self, id: UserId, kept: Map<String, Value>) -> Result<Option<String>, Problem> {
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let sealed = self.keyring.seal(&subject(id), &Value::Object(kept).to_string()).await.map_err(unsealed)?;
+        Ok(Some(sealed.0))
     }
 
     /// # Errors
@@ -161,10 +204,15 @@ impl App {
     /// # Errors
     /// A name or address that is taken, here or elsewhere on the platform.
     pub async fn scim_create_user(&self, of: &Provisioner, resource: &Value) -> Result<Value, ScimError> {
-        let wanted = wanted(resource)?;
-        if let Some(known) = self.scim_user_named(of, &wanted.user_name).await? {
-            return Err(ScimError::new(409, "uniqueness", format!("userName is taken by {known}")));
+        let mut wanted = wanted(resource)?;
+        if let Some(formatted) = wanted.formatted.as_deref().filter(|f| wanted.display_name.as_deref() != Some(*f)) {
+            keep_formatted(&mut wanted.kept, formatted);
         }
+        if self.scim_user_named(of, &wanted.user_name).await?.is_some() {
+            return Err(ScimError::new(409, "uniqueness", "userName is taken"));
+        }
+        // Before anybody is made: what is refused leaves nothing behind.
+        self.refuse_taken_outside(of, KIND, wanted.external_id.as_deref(), None).await?;
         let email = match (&wanted.email, wanted.user_name.contains('@')) {
             (Some(email), _) => email.clone(),
             (None, true) => wanted.user_name.clone(),
@@ -185,22 +233,16 @@ impl App {
         let person = self.create_user_with_hash(id, &profile, hash, By::Admin, false, of.meta()).await?;
         self.put_member(of.org, person.id, Role::Viewer, of.meta()).await?;
         let now = self.now();
-        self.put_user_link(of, person.id, wanted.external_id.as_deref(), alias, true, now).await?;
-        if !wanted.active {
+        let kept = self.seal_kept(person.id, wanted.kept).await?;
+        self.put_user_link(of, person.id, Said { outside: wanted.external_id.as_deref(), alias, kept }, true, now).await?;
+        if wanted.active == Some(false) {
             self.suspend(person.id, NOT_ACTIVE, Expect::Any, of.meta()).await?;
         }
         self.scim_user(of, &person.id.to_string()).await
     }
 
-    async fn put_user_link(
-        &self,
-        of: &Provisioner,
-        id: UserId,
-        outside: Option<&str>,
-        alias: Option<&str>,
-        managed: bool,
-        created_at: OffsetDateTime,
-    ) -> Result<(), ScimError> {
+    async fn put_user_link(&self, of: &Provisioner, id: UserId, said: Said<'_>, managed: bool, created_at: OffsetDateTime) -> Result<(), ScimError> {
+        let Said { outside, alias, kept } = said;
         let (external_key, external_id) = self.seal_outside(outside).await?;
         let (_, user_name) = self.seal_outside(alias).await?;
         let user_name_key = alias.map(|a| self.lookup.hash(a));
@@ -215,6 +257,7 @@ impl App {
             managed,
             created_at,
             changed_at: self.now(),
+            attributes: kept,
         };
         if scim::put_link(self.pool(), &link).await.map_err(fault)? {
             Ok(())
@@ -259,12 +302,12 @@ impl App {
     pub async fn scim_replace_user(&self, of: &Provisioner, id: &str, resource: &Value) -> Result<Value, ScimError> {
         let before = self.scim_user(of, id).await?;
         let user = UserId(Uuid::parse_str(id).map_err(|_| ScimError::missing("user", id))?);
-        let (wanted, link) = (wanted(resource)?, scim::link(self.pool(), of.org, KIND, user.0).await.map_err(fault)?);
+        let (mut wanted, link) = (wanted(resource)?, scim::link(self.pool(), of.org, KIND, user.0).await.map_err(fault)?);
         let person = self.person(user).await?.ok_or_else(|| ScimError::missing("user", id))?;
         let managed = link.as_ref().is_some_and(|l| l.managed);
         let email = wanted.email.as_deref().filter(|e| *e != person.email);
         let shown = wanted.display_name.as_deref().filter(|n| *n != person.display_name);
-        let active = wanted.active != person.suspended.is_none();
+        let active = wanted.active.is_some_and(|active| active != person.suspended.is_none());
         if !managed && (email.is_some() || shown.is_some() || active || wanted.password.is_some()) {
             let detail = "this person has their account from elsewhere: only externalId and groups can be changed, and the membership ended";
             return Err(ScimError::new(403, "mutability", detail));
@@ -274,7 +317,8 @@ impl App {
             let detail = "password and emails: this person has rights outside of this organisation, so they, or an administrator of the platform, change these";
             return Err(ScimError::new(403, "mutability", detail));
         }
-        if active && wanted.active && person.suspended.as_deref() != Some(NOT_ACTIVE) {
+        let on = wanted.active == Some(true);
+        if active && on && person.suspended.as_deref() != Some(NOT_ACTIVE) {
             return Err(ScimError::new(403, "mutability", "active: this person was suspended by somebody else, who has to let them in again"));
         }
         let mut alias = self.open_outside(link.as_ref().and_then(|l| l.user_name.as_deref())).await?;
@@ -282,14 +326,15 @@ impl App {
             if !managed {
                 return Err(ScimError::new(403, "mutability", "userName: this person has their account from elsewhere"));
             }
-            if let Some(other) = self.scim_user_named(of, &wanted.user_name).await?.filter(|other| *other != user.0) {
-                return Err(ScimError::new(409, "uniqueness", format!("userName is taken by {other}")));
+            if self.scim_user_named(of, &wanted.user_name).await?.is_some_and(|other| other != user.0) {
+                return Err(ScimError::new(409, "uniqueness", "userName is taken"));
             }
             // The name people sign in with stays as it is: this is what the directory calls them.
             alias = Some(wanted.user_name.clone()).filter(|name| !name.eq_ignore_ascii_case(&person.username));
         }
-        // First: what is suspended does not change.
-        if active && wanted.active {
+        self.refuse_taken_outside(of, KIND, wanted.external_id.as_deref(), Some(user.0)).await?;
+        // First: of who is suspended no password is set.
+        if active && on {
             self.resume(user, Expect::Any, of.meta()).await?;
         }
         if email.is_some() || shown.is_some() {
@@ -298,12 +343,20 @@ impl App {
         if let Some(password) = &wanted.password {
             self.change_password(&person, password, false, None, Expect::Any, of.meta()).await?;
         }
-        if active && !wanted.active {
+        if active && !on {
             self.refuse_last_admin(user).await?;
             self.suspend(user, NOT_ACTIVE, Expect::Any, of.meta()).await?;
         }
         let created = link.as_ref().map_or_else(|| self.now(), |l| l.created_at);
-        self.put_user_link(of, user, wanted.external_id.as_deref(), alias.as_deref(), managed, created).await?;
+        // What is shown as `name.formatted` is the display name if nothing else was said. Read back with a new one, it is no word of its own.
+        let (showed, was_called) = (before["name"]["formatted"].as_str(), before["displayName"].as_str());
+        let called = wanted.display_name.as_deref().unwrap_or(&person.display_name);
+        if let Some(formatted) = wanted.formatted.as_deref().filter(|f| *f != called && (showed != was_called || showed != Some(*f))) {
+            keep_formatted(&mut wanted.kept, formatted);
+        }
+        // Of people who have their account from elsewhere nothing more is kept.
+        let kept = if managed { self.seal_kept(user, wanted.kept).await? } else { None };
+        self.put_user_link(of, user, Said { outside: wanted.external_id.as_deref(), alias: alias.as_deref(), kept }, managed, created).await?;
         self.scim_user(of, id).await
     }
 

@@ -3,7 +3,7 @@
 mod matching;
 mod parse;
 
-pub use matching::attribute;
+pub use matching::{attribute, is_urn, truth};
 pub use parse::{parse, parse_path};
 
 use serde_json::Value;
@@ -74,6 +74,7 @@ mod tests {
             "id": "1", "userName": "Ada", "active": true, "name": { "familyName": "King" }, "nickName": "",
             "emails": [{ "value": "ada@example.org", "type": "work" }, { "value": "ada@home.net", "type": "home" }],
             "meta": { "created": "2026-11-22T10:00:00Z" },
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": { "department": "Engines", "manager": { "value": "7" } },
         })
     }
 
@@ -92,6 +93,8 @@ mod tests {
             r#"emails[type eq "work" and value co "@example.org"]"#,
             r#"emails[type eq "work"].value eq "ADA@example.org" and active eq True"#,
             r#"emails[type eq "home"].value pr"#,
+            r#"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department eq "engines" and active eq "True""#,
+            r#"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value pr"#,
             r#"meta.created lt "2026-11-22T09:30:00-01:00" and meta.created eq "2026-11-22T11:00:00.000+01:00""#,
             r#"emails co "example""#,
             "title pr or active eq true",

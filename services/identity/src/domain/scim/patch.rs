@@ -17,7 +17,7 @@ pub enum PatchError {
     Path(#[from] FilterError),
     #[error("the path selects nothing")]
     NoTarget,
-    #[error("`id` and `meta` are not to be changed")]
+    #[error("`id`, `meta` and the `groups` of a user are not to be changed here")]
     ReadOnly,
     #[error("value: {0}")]
     Value(&'static str),
@@ -38,10 +38,13 @@ pub fn apply(resource: &mut Value, operations: &[Operation]) -> Result<(), Patch
     if operations.len() > MOST_OPERATIONS {
         return Err(PatchError::TooMany);
     }
+    flatten(resource);
     for operation in operations {
-        let path = operation.path.as_deref().map(filter::parse_path).transpose()?;
+        // A schema instead of an attribute: its attributes are in the value.
+        let path = operation.path.as_deref().filter(|path| !path.trim().is_empty() && !is_schema(path));
+        let path = path.map(filter::parse_path).transpose()?;
         // Among values without a path they are passed over: some directories send the whole resource.
-        if path.as_ref().is_some_and(|p| ["id", "meta"].iter().any(|fixed| p.path.attribute.eq_ignore_ascii_case(fixed))) {
+        if path.as_ref().is_some_and(|p| ["id", "meta", "groups"].iter().any(|fixed| p.path.attribute.eq_ignore_ascii_case(fixed))) {
             return Err(PatchError::ReadOnly);
         }
         match (operation.op.to_ascii_lowercase().as_str(), path) {
@@ -50,7 +53,14 @@ pub fn apply(resource: &mut Value, operations: &[Operation]) -> Result<(), Patch
             (op @ ("add" | "replace"), None) => {
                 let Value::Object(fields) = &operation.value else { return Err(PatchError::Value("without a path it must be an object")) };
                 for (name, value) in fields {
-                    set(resource, &filter::parse_path(name)?, value.clone(), op == "add")?;
+                    match value {
+                        Value::Object(inner) if is_schema(name) => {
+                            for (name, value) in inner {
+                                set(resource, &filter::parse_path(name)?, value.clone(), op == "add")?;
+                            }
+                        }
+                        value => set(resource, &filter::parse_path(name)?, value.clone(), op == "add")?,
+                    }
                 }
             }
             ("remove", Some(path)) => remove(resource, &path, &operation.value)?,
@@ -59,6 +69,25 @@ pub fn apply(resource: &mut Value, operations: &[Operation]) -> Result<(), Patch
         }
     }
     Ok(())
+}
+
+/// `urn:ietf:params:scim:schemas:extension:enterprise:2.0:User`, without an attribute behind it.
+fn is_schema(name: &str) -> bool {
+    let last = name.trim().rsplit(':').next().unwrap_or_default();
+    filter::is_urn(name.trim()) && ["User", "Group"].iter().any(|kind| last.eq_ignore_ascii_case(kind))
+}
+
+/// Attributes of extensions beside the others, where paths find them: no two that we know have the same name.
+fn flatten(resource: &mut Value) {
+    let Some(fields) = resource.as_object_mut() else { return };
+    let extensions: Vec<String> = fields.iter().filter(|(name, inner)| filter::is_urn(name) && inner.is_object()).map(|(name, _)| name.clone()).collect();
+    for name in extensions {
+        if let Some(Value::Object(inner)) = fields.remove(&name) {
+            inner.into_iter().for_each(|(name, value)| {
+                fields.entry(name).or_insert(value);
+            });
+        }
+    }
 }
 
 /// The attribute under the name it already has in whatever case, else under the given one.
@@ -123,7 +152,7 @@ fn begin(target: &mut Value, element: &Filter, sub: Option<&str>, value: Value) 
 
 /// Elements with the same `value` are the same, and one at most is the primary one (RFC 7644 section 3.5.2).
 fn put_once(known: &mut Vec<Value>, one: Value) {
-    if filter::attribute(&one, "primary") == Some(&Value::Bool(true)) {
+    if filter::attribute(&one, "primary").and_then(filter::truth) == Some(true) {
         known.iter_mut().filter_map(|k| k.get_mut("primary")).for_each(|primary| *primary = Value::Bool(false));
     }
     let same = |k: &Value| *k == one || (one.get("value").is_some() && k.get("value") == one.get("value"));
@@ -236,6 +265,32 @@ mod tests {
         assert_eq!(patched(user.clone(), json!([{ "op": "remove" }])), Err(PatchError::NoTarget));
         assert!(matches!(patched(user.clone(), json!([{ "op": "move", "path": "a" }])), Err(PatchError::Operation(_))));
         assert!(matches!(patched(user, json!([{ "op": "add", "path": "userName.x", "value": 1 }])), Err(PatchError::Value(_))));
+    }
+
+    #[test]
+    fn extensions_are_reached_by_path_by_their_schema_and_among_the_values() {
+        const URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let user = json!({ "userName": "ada", URN: { "department": "Engines", "division": "X" } });
+        let path = |part: &str| format!("{URN}:{part}");
+        let by_path = json!([
+            { "op": "Replace", "path": path("department"), "value": "Looms" },
+            { "op": "Remove", "path": path("division") },
+            { "op": "Add", "path": path("manager"), "value": [{ "value": "7" }] },
+        ]);
+        assert_eq!(patched(user.clone(), by_path).unwrap(), json!({ "userName": "ada", "department": "Looms", "manager": [{ "value": "7" }] }));
+        let inner = json!({ "department": "Looms" });
+        for operation in [
+            json!({ "op": "replace", "value": { URN: inner.clone(), "title": "C" } }),
+            json!({ "op": "replace", "path": URN, "value": { "department": "Looms", "title": "C" } }),
+            json!({ "op": "add", "path": "", "value": { path("department"): "Looms", "title": "C" } }),
+        ] {
+            let changed = patched(user.clone(), json!([operation])).unwrap();
+            assert_eq!((&changed["department"], &changed["division"], &changed["title"]), (&json!("Looms"), &json!("X"), &json!("C")), "{operation}");
+        }
+        assert_eq!(patched(user.clone(), json!([{ "op": "add", "path": "groups", "value": [{ "value": "7" }] }])), Err(PatchError::ReadOnly));
+        let primary = json!([{ "op": "Add", "path": "emails", "value": [{ "value": "b", "primary": "True" }] }]);
+        let both = patched(json!({ "emails": [{ "value": "a", "primary": true }] }), primary).unwrap();
+        assert_eq!(both["emails"][0]["primary"], false, "a truth value as text");
     }
 
     proptest! {

@@ -132,7 +132,7 @@ pub async fn targets(State(app): State<App>, caller: Caller, Path((org, name)): 
 
 /// Names a registry to replicate with. `password` goes beside the other fields and is never shown again; left out, the one before stays.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/targets/{name}", tag = "registry replication",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = Target,
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch), request_body = Target,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn set_target(
     State(app): State<App>,
@@ -150,7 +150,7 @@ pub async fn set_target(
 
 /// Forgets a target that no replication needs.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/registry/targets/{name}", tag = "registry replication",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404), (status = 409, description = "a replication needs it")))]
 pub async fn remove_target(State(app): State<App>, caller: Caller, Path((org, project, name)): Named, expect: IfMatch) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::TargetRemoved(name)).await
@@ -179,7 +179,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pro
 
 /// Says what is replicated, where to, and when.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/replications/{name}", tag = "registry replication",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = Replication,
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch), request_body = Replication,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, name)): Named, expect: IfMatch, Json(body): Json<Value>) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::ReplicationSet(named("name", name, body)?)).await
@@ -187,7 +187,7 @@ pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, nam
 
 /// Ends a replication. What it copied stays; a run that is under way goes on.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/registry/replications/{name}", tag = "registry replication",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn remove(State(app): State<App>, caller: Caller, Path((org, project, name)): Named, expect: IfMatch) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::ReplicationRemoved(name)).await

@@ -86,7 +86,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pro
 /// Gives the project's images to a scanner that speaks Harbor's pluggable scanner API. `password` goes beside the other fields and is never
 /// shown again; left out, the one before stays.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/scanners/{name}", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = Scanner,
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch), request_body = Scanner,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch, Json(body): Json<Value>) -> ApiResult<Response> {
     let place = member(&app, &caller, &org, &project, Role::Admin)?;
@@ -97,7 +97,7 @@ pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, nam
 
 /// Stops giving images to a scanner. What it found is in no report any more from the next scan on.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/registry/scanners/{name}", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn remove(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::ScannerRemoved(name)).await

@@ -90,7 +90,7 @@ type Item = Path<(String, String, String)>;
 
 /// Sets the storage quota.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/quota", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path)), request_body = QuotaBody,
+    params(("org" = String, Path), ("project" = String, Path), IfMatch), request_body = QuotaBody,
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn quota(State(app): State<App>, caller: Caller, Path((org, name)): Project, expect: IfMatch, Json(body): Json<QuotaBody>) -> ApiResult<Response> {
     change(&app, &caller, (&org, &name), expect, Change::Quota(body.bytes)).await
@@ -98,7 +98,7 @@ pub async fn quota(State(app): State<App>, caller: Caller, Path((org, name)): Pr
 
 /// Says which tags can be set once and then neither moved nor deleted.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/immutability", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path)), request_body = ImmutabilityBody,
+    params(("org" = String, Path), ("project" = String, Path), IfMatch), request_body = ImmutabilityBody,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn immutability(
     State(app): State<App>,
@@ -112,7 +112,7 @@ pub async fn immutability(
 
 /// Says which tags retention keeps, and how often it is applied.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/retention", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path)), request_body = Retention,
+    params(("org" = String, Path), ("project" = String, Path), IfMatch), request_body = Retention,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn retention(
     State(app): State<App>,
@@ -126,7 +126,7 @@ pub async fn retention(
 
 /// Says what scanning does besides the report.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/scanning", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path)), request_body = Scanning,
+    params(("org" = String, Path), ("project" = String, Path), IfMatch), request_body = Scanning,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn scanning(State(app): State<App>, caller: Caller, Path((org, name)): Project, expect: IfMatch, Json(body): Json<Scanning>) -> ApiResult<Response> {
     change(&app, &caller, (&org, &name), expect, Change::Scanning(body)).await
@@ -134,7 +134,7 @@ pub async fn scanning(State(app): State<App>, caller: Caller, Path((org, name)):
 
 /// Says for which platforms images should be there.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/platforms", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path)), request_body = WantedPlatforms,
+    params(("org" = String, Path), ("project" = String, Path), IfMatch), request_body = WantedPlatforms,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn platforms(
     State(app): State<App>,
@@ -148,7 +148,7 @@ pub async fn platforms(
 
 /// Trusts a public key (cosign, in-toto) or certificate (Notation).
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/keys/{name}", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = TrustedKey,
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch), request_body = TrustedKey,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn trust(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch, Json(body): Json<Value>) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::KeyTrusted(named("name", name, body)?)).await
@@ -156,7 +156,7 @@ pub async fn trust(State(app): State<App>, caller: Caller, Path((org, project, n
 
 /// Stops trusting a key.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/registry/keys/{name}", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404), (status = 409, description = "a policy needs it")))]
 pub async fn distrust(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::KeyDistrusted(name)).await
@@ -164,7 +164,7 @@ pub async fn distrust(State(app): State<App>, caller: Caller, Path((org, project
 
 /// Sets a policy on images.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/policies/{name}", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = Policy,
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch), request_body = Policy,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn set_policy(
     State(app): State<App>,
@@ -178,7 +178,7 @@ pub async fn set_policy(
 
 /// Removes a policy.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/registry/policies/{name}", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn remove_policy(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::PolicyRemoved(name)).await
@@ -186,7 +186,7 @@ pub async fn remove_policy(State(app): State<App>, caller: Caller, Path((org, pr
 
 /// Accepts a finding, with a reason and perhaps an end.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/allowances/{id}", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path), ("id" = String, Path, description = "of the advisory, or an alias such as CVE-2026-1")),
+    params(("org" = String, Path), ("project" = String, Path), ("id" = String, Path, description = "of the advisory, or an alias such as CVE-2026-1"), IfMatch),
     request_body = Allowance,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn allow(State(app): State<App>, caller: Caller, Path((org, project, id)): Item, expect: IfMatch, Json(body): Json<Value>) -> ApiResult<Response> {
@@ -195,7 +195,7 @@ pub async fn allow(State(app): State<App>, caller: Caller, Path((org, project, i
 
 /// Counts a finding again.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/registry/allowances/{id}", tag = "registry settings",
-    params(("org" = String, Path), ("project" = String, Path), ("id" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("id" = String, Path), IfMatch),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn disallow(State(app): State<App>, caller: Caller, Path((org, project, id)): Item, expect: IfMatch) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::FindingDisallowed(id)).await

@@ -69,7 +69,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pro
 /// Makes repositories of the project a cache of another registry. `password` goes beside the other fields and is never shown again; left
 /// out, the one before stays.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/upstreams/{name}", tag = "registry caches",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = Upstream,
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch), request_body = Upstream,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch, Json(body): Json<Value>) -> ApiResult<Response> {
     let place = member(&app, &caller, &org, &project, Role::Admin)?;
@@ -81,7 +81,7 @@ pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, nam
 
 /// Ends a cache. What it took in stays, as ordinary images.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/registry/upstreams/{name}", tag = "registry caches",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn remove(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::UpstreamRemoved(name)).await

@@ -184,7 +184,7 @@ async fn sealed(app: &App, project: &ProjectRef, given: Option<String>) -> Resul
 /// Has somebody told what happens. Deliveries are signed with a secret that is made with the first call and shown in its answer, or given
 /// as `secret` beside the other fields.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/webhooks/{name}", tag = "registry webhooks",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = Webhook,
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch), request_body = Webhook,
     responses((status = 200, body = WebhookMade), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn set(
     State(app): State<App>,
@@ -217,7 +217,7 @@ pub async fn set(
 
 /// Tells nobody any more. What waits is given up.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/registry/webhooks/{name}", tag = "registry webhooks",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn remove(State(app): State<App>, caller: Caller, Path((org, project, name)): Named, expect: IfMatch) -> ApiResult<Response> {
     change(&app, &caller, (&org, &project), expect, Change::WebhookRemoved(name)).await
@@ -225,7 +225,7 @@ pub async fn remove(State(app): State<App>, caller: Caller, Path((org, project, 
 
 /// Signs with a new secret, and with the one before, too, until a call with `only`.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/registry/webhooks/{name}/secrets", tag = "registry webhooks",
-    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = NewSecret,
+    params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path), IfMatch), request_body = NewSecret,
     responses((status = 200, body = SecretMade), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn new_secret(
     State(app): State<App>,

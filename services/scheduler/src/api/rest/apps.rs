@@ -112,7 +112,7 @@ pub async fn list(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Spa
 }
 
 /// Deploys a document: creates the application or brings its next revision.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps", tag = "applications", params(SpacePath, DryRun), request_body = DeployBody,
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps", tag = "applications", params(SpacePath, DryRun, IfMatch), request_body = DeployBody,
     responses((status = 201, body = Deployed), (status = 200, description = "A dry run, or nothing to change", body = Deployed)))]
 pub async fn deploy(
     State(s): State<Scheduler>,

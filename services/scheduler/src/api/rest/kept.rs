@@ -126,7 +126,7 @@ pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Conf
 }
 
 /// Makes it, or its next version. Applications that show it as files have it within seconds; for variables see `rollout`.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}", tag = "configs", params(ConfigPath, SetQuery), request_body = SetConfigBody,
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}", tag = "configs", params(ConfigPath, SetQuery, IfMatch), request_body = SetConfigBody,
     responses((status = 201, body = ConfigSetBody), (status = 200, description = "A new version, a dry run, or nothing to change", body = ConfigSetBody)))]
 pub async fn set(
     State(s): State<Scheduler>,
@@ -157,7 +157,7 @@ pub async fn set(
 }
 
 /// Deletes it with all versions, for ever. Refused while an application uses it.
-#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}", tag = "configs", params(ConfigPath, WhichQuery), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}", tag = "configs", params(ConfigPath, WhichQuery, IfMatch), responses((status = 204)))]
 pub async fn delete(
     State(s): State<Scheduler>,
     caller: Caller,
@@ -198,7 +198,7 @@ pub async fn reveal(
 }
 
 /// Brings the content of an earlier version back, as a new version.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/rollback", tag = "configs", params(ConfigPath, WhichQuery), request_body = ConfigRollbackBody, responses((status = 200, body = ConfigSetBody)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/rollback", tag = "configs", params(ConfigPath, WhichQuery, IfMatch), request_body = ConfigRollbackBody, responses((status = 200, body = ConfigSetBody)))]
 pub async fn roll_back(
     State(s): State<Scheduler>,
     caller: Caller,

@@ -108,7 +108,7 @@ pub async fn settings(State(s): State<Scheduler>, caller: Caller, Path(node): Pa
 }
 
 /// Sets labels, taints, overcommitment and reservations of a node, all of them at once.
-#[utoipa::path(put, path = "/api/v1/nodes/{node}/settings", tag = "nodes", params(("node" = String, Path), SettingsQuery), request_body = NodeSettings, responses((status = 200, body = NodeSettings)))]
+#[utoipa::path(put, path = "/api/v1/nodes/{node}/settings", tag = "nodes", params(("node" = String, Path), SettingsQuery, IfMatch), request_body = NodeSettings, responses((status = 200, body = NodeSettings)))]
 pub async fn configure(
     State(s): State<Scheduler>,
     caller: Caller,

@@ -31,7 +31,7 @@ pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Spac
 }
 
 /// Sets them as a whole; new instances follow them at once, those that stand stay.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/placement", tag = "applications", params(SpacePath, DryRun), request_body = SpaceRules, responses((status = 200, body = RulesSet)))]
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/placement", tag = "applications", params(SpacePath, DryRun, IfMatch), request_body = SpaceRules, responses((status = 200, body = RulesSet)))]
 pub async fn set(
     State(s): State<Scheduler>,
     caller: Caller,

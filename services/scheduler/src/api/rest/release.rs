@@ -28,7 +28,7 @@ pub struct ReasonBody {
 }
 
 /// Goes on to the next step of the release without waiting for its time, its word or its resumption.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/release/promote", tag = "applications", params(AppPath, DryRun), request_body = PromoteBody, responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/release/promote", tag = "applications", params(AppPath, DryRun, IfMatch), request_body = PromoteBody, responses((status = 200, body = Changed)))]
 pub async fn promote(
     State(s): State<Scheduler>,
     caller: Caller,
@@ -41,7 +41,7 @@ pub async fn promote(
 }
 
 /// Holds the release where it is; what has requests keeps them.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/release/pause", tag = "applications", params(AppPath, DryRun), request_body = ReasonBody, responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/release/pause", tag = "applications", params(AppPath, DryRun, IfMatch), request_body = ReasonBody, responses((status = 200, body = Changed)))]
 pub async fn pause(
     State(s): State<Scheduler>,
     caller: Caller,
@@ -54,13 +54,13 @@ pub async fn pause(
 }
 
 /// Lets a paused release go on.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/release/resume", tag = "applications", params(AppPath, DryRun), responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/release/resume", tag = "applications", params(AppPath, DryRun, IfMatch), responses((status = 200, body = Changed)))]
 pub async fn resume(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, Query(dry): Query<DryRun>, expect: IfMatch) -> ApiResult<Response> {
     run(s, caller, at, dry, expect, Command::ResumeRelease).await
 }
 
 /// Gives the release up: all requests go to the revision before, which is still there, and the new instances are stopped.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/release/abort", tag = "applications", params(AppPath, DryRun), request_body = ReasonBody, responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/release/abort", tag = "applications", params(AppPath, DryRun, IfMatch), request_body = ReasonBody, responses((status = 200, body = Changed)))]
 pub async fn abort(
     State(s): State<Scheduler>,
     caller: Caller,

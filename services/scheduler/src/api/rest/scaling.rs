@@ -63,7 +63,7 @@ pub async fn sizes(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Ap
 }
 
 /// Holds a workload's number where it is; it can be set by hand then.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scaling/pause", tag = "applications", params(AppPath, DryRun), request_body = ScalingPauseBody, responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scaling/pause", tag = "applications", params(AppPath, DryRun, IfMatch), request_body = ScalingPauseBody, responses((status = 200, body = Changed)))]
 pub async fn pause(
     State(s): State<Scheduler>,
     caller: Caller,
@@ -76,7 +76,7 @@ pub async fn pause(
 }
 
 /// Lets a workload's number follow again.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scaling/resume", tag = "applications", params(AppPath, DryRun), request_body = ScalingResumeBody, responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scaling/resume", tag = "applications", params(AppPath, DryRun, IfMatch), request_body = ScalingResumeBody, responses((status = 200, body = Changed)))]
 pub async fn resume(
     State(s): State<Scheduler>,
     caller: Caller,

@@ -65,7 +65,7 @@ fn registering(s: &Scheduler, caller: Caller, at: &ServicePath, expect: IfMatch)
 }
 
 /// Registers a service that runs elsewhere, so that instances of the space call it by the name; or says anew where it is.
-#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/services/{service}", tag = "services", params(ServicePath), request_body = Registration,
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/services/{service}", tag = "services", params(ServicePath, IfMatch), request_body = Registration,
     responses((status = 201, body = Deployed), (status = 200, description = "It is known already, as it is", body = Deployed)))]
 pub async fn register(
     State(s): State<Scheduler>,
@@ -82,7 +82,7 @@ pub async fn register(
 }
 
 /// Takes such a registration back.
-#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/services/{service}", tag = "services", params(ServicePath), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/services/{service}", tag = "services", params(ServicePath, IfMatch), responses((status = 204)))]
 pub async fn deregister(State(s): State<Scheduler>, caller: Caller, Path(at): Path<ServicePath>, expect: IfMatch) -> ApiResult<Response> {
     registry::deregister(&s, registering(&s, caller, &at, expect)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -64,7 +64,7 @@ fn name(field: &str, text: &str) -> Result<Name, Problem> {
 }
 
 /// Sets a workload's replicas until the next revision.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scale", tag = "applications", params(AppPath, DryRun), request_body = ScaleBody, responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scale", tag = "applications", params(AppPath, DryRun, IfMatch), request_body = ScaleBody, responses((status = 200, body = Changed)))]
 pub async fn scale(
     State(s): State<Scheduler>,
     caller: Caller,
@@ -78,7 +78,7 @@ pub async fn scale(
 }
 
 /// Replaces instances by new ones of the same revision, as a release does.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/restart", tag = "applications", params(AppPath, DryRun), request_body = RestartBody, responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/restart", tag = "applications", params(AppPath, DryRun, IfMatch), request_body = RestartBody, responses((status = 200, body = Changed)))]
 pub async fn restart(
     State(s): State<Scheduler>,
     caller: Caller,
@@ -93,19 +93,19 @@ pub async fn restart(
 }
 
 /// Stops all instances; the application stays.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/stop", tag = "applications", params(AppPath, DryRun), responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/stop", tag = "applications", params(AppPath, DryRun, IfMatch), responses((status = 200, body = Changed)))]
 pub async fn stop(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, Query(dry): Query<DryRun>, expect: IfMatch) -> ApiResult<Response> {
     run(s, caller, at, dry, expect, Command::Stop).await
 }
 
 /// Starts a stopped application.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/start", tag = "applications", params(AppPath, DryRun), responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/start", tag = "applications", params(AppPath, DryRun, IfMatch), responses((status = 200, body = Changed)))]
 pub async fn start(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, Query(dry): Query<DryRun>, expect: IfMatch) -> ApiResult<Response> {
     run(s, caller, at, dry, expect, Command::Start).await
 }
 
 /// Puts an earlier revision to work again: images, configuration, services, all of it.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/rollback", tag = "applications", params(AppPath, DryRun), request_body = RollbackBody, responses((status = 200, body = Changed)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/rollback", tag = "applications", params(AppPath, DryRun, IfMatch), request_body = RollbackBody, responses((status = 200, body = Changed)))]
 pub async fn rollback(
     State(s): State<Scheduler>,
     caller: Caller,
@@ -118,7 +118,7 @@ pub async fn rollback(
 }
 
 /// Deletes the application; its instances are stopped and its name and ports are free at once.
-#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}", tag = "applications", params(AppPath, DryRun), responses((status = 200, description = "A dry run", body = ChangePreview), (status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}", tag = "applications", params(AppPath, DryRun, IfMatch), responses((status = 200, description = "A dry run", body = ChangePreview), (status = 204)))]
 pub async fn delete(
     State(s): State<Scheduler>,
     caller: Caller,

@@ -8,9 +8,30 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Filter, Operator, Path};
 
-/// An attribute by its name in any case.
+/// An attribute by its name in any case, of the resource itself or of an extension in it (RFC 7643 section 3.3).
 pub fn attribute<'a>(resource: &'a Value, name: &str) -> Option<&'a Value> {
-    resource.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).filter(|v| !v.is_null())
+    let fields = resource.as_object()?;
+    let extensions = || fields.iter().filter(|(key, _)| is_urn(key)).filter_map(|(_, inner)| inner.as_object());
+    own(fields, name).or_else(|| extensions().find_map(|inner| own(inner, name)))
+}
+
+fn own<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).filter(|v| !v.is_null())
+}
+
+/// Whether this is the name of an extension, or of an attribute with its schema before it.
+pub fn is_urn(name: &str) -> bool {
+    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
+}
+
+/// Some directories send truth values as text.
+pub fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(truth) => Some(*truth),
+        Value::String(word) if word.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(word) if word.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
 }
 
 impl Path {
@@ -98,7 +119,7 @@ fn compare(found: &Value, operator: Operator, wanted: &Value, case_exact: bool) 
             }
         }
         (Value::Number(found), Value::Number(wanted)) => by(found.as_f64().zip(wanted.as_f64()).and_then(|(f, w)| f.partial_cmp(&w))),
-        (Value::Bool(found), Value::Bool(wanted)) => operator == Eq && found == wanted,
+        (Value::Bool(found), wanted) => operator == Eq && truth(wanted) == Some(*found),
         _ => false,
     }
 }

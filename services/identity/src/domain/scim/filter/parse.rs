@@ -165,7 +165,7 @@ impl<'a> Parser<'a> {
         self.spaces();
         // A schema's URN ends with the last colon: `urn:ietf:params:scim:schemas:core:2.0:User:userName`.
         let head: &str = self.rest().split([' ', '[', '(', ')', ']']).next().unwrap_or_default();
-        if head.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:")) {
+        if super::is_urn(head) {
             let colon = head.rfind(':').unwrap_or(0);
             self.at += colon + 1;
         }
