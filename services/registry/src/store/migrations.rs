@@ -15,6 +15,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("registry-0052-fetches", FETCHES),
     ("registry-0053-layer-content", "alter table layer_inventories add column content text"),
     ("registry-0054-quota-bookings", QUOTA_BOOKINGS),
+    // Content that collection passed over for the sake of a link, and never looked at again: it looks once at everything.
+    ("registry-0055-idle-again", "update blobs set idle = true where not idle"),
 ];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it
