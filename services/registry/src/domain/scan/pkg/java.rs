@@ -84,8 +84,11 @@ fn described(text: &str) -> Option<Package> {
 
 /// Title and vendor of the manifest, else the file's name `artifact-1.2.3.jar`.
 fn by_manifest(path: &str, manifest: &str) -> Option<Package> {
-    let field =
-        |name: &str| manifest.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).map(str::trim).filter(|v| !v.is_empty() && !v.contains("${"));
+    // A line has 72 bytes at most and goes on behind a space (JAR file specification, "Notes on Manifest and Signature Files"). Sections behind the first
+    // are about single files of it.
+    let manifest = manifest.replace("\r\n", "\n").replace("\n ", "");
+    let main = || manifest.lines().take_while(|line| !line.is_empty());
+    let field = |name: &str| main().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).map(str::trim).filter(|v| !v.is_empty() && !v.contains("${"));
     let stem = path.rsplit('/').next().unwrap_or(path);
     let stem = stem.rsplit_once('.').map_or(stem, |(s, _)| s);
     let at = stem.char_indices().zip(stem.chars().skip(1)).find(|((_, c), next)| *c == '-' && next.is_ascii_digit()).map(|((i, _), _)| i);
@@ -115,6 +118,13 @@ mod tests {
         assert_eq!(unread, None);
         let found: Vec<_> = found.into_iter().map(|p| (p.name, p.version)).collect();
         assert_eq!(found, [("log4j-core", "2.14.1"), ("org.x:y", "2.0"), ("org.z:z", "1.4")].map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_manifest_is_read_with_its_long_lines_and_without_the_sections_of_single_files() {
+        let manifest = "Manifest-Version: 1.0\r\nBundle-SymbolicName: org.example.with.a.long.name.that.goes.on.to.the.\r\n second.line;singleton:=true\r\nBundle-Version: 2.1\r\n\r\nName: x/\r\nImplementation-Version: 9.9\r\n";
+        let found = by_manifest("lib/line.jar", manifest).unwrap();
+        assert_eq!((found.name.as_str(), found.version.as_str()), ("org.example.with.a.long.name.that.goes.on.to.the.second:line", "2.1"));
     }
 
     #[test]
