@@ -16,6 +16,7 @@ use crate::store::bookings;
 use crate::store::content::{self, Hurt};
 use crate::store::entities::collections;
 use crate::store::fetches;
+use crate::store::unplaced;
 
 /// Blobs of one transaction.
 const BATCH: i64 = 500;
@@ -101,6 +102,7 @@ impl App {
         let mut freed = Freed { uploads: self.remove_stale_uploads().await?, links: content::remove_old_links(&db.pool, before).await?, ..Freed::default() };
         fetches::forget_old(&db.pool, self.host.env.now() - OLD_FETCH).await?;
         bookings::forget_over(&db.pool, self.host.env.now()).await?;
+        unplaced::forget_old(&db.pool, before).await?;
         while !self.host.cancel.is_cancelled() && self.sees_every_manifest().await {
             let mut tx = db.pool.begin().await?;
             let (gone, looked) = content::forget(&mut tx, before, BATCH).await?;
