@@ -109,6 +109,14 @@ impl Staged {
             Place::Memory(_) | Place::File(_) | Place::Object(_) => None,
         }
     }
+
+    /// The file it waits in, if it does.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::File(path) => Some(path.clone()),
+            Place::Inline(_) | Place::Memory(_) | Place::Object(_) => None,
+        }
+    }
 }
 
 /// A blob as a file of this machine.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{self, Seek, Write};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -151,6 +152,18 @@ impl Blobs {
     pub async fn publish(&self, staged: &[&Staged]) -> io::Result<()> {
         let stored: Vec<&Staged> = staged.iter().copied().filter(|s| s.inline().is_none()).collect();
         if stored.is_empty() { Ok(()) } else { self.store.publish(&stored).await }
+    }
+
+    /// Removes the file of content that has not become a blob and that nobody tries again: it would lie there until somebody looks for stale uploads.
+    /// One that has become a blob all the same is there no more.
+    pub async fn discard(&self, file: PathBuf) {
+        let name = file.display().to_string();
+        match blocking(move || std::fs::remove_file(file)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(file = name, error = %error, "content that could not be kept could not be removed and will be");
+            }
+            _ => {}
+        }
     }
 
     /// Removes blobs from the store. The caller has made sure that nothing refers to them, and has removed what is in the database.

@@ -91,6 +91,10 @@ impl App {
             }
         };
         tags.extend(more_tags);
+        if bytes.len() as u64 > self.config.inline_bytes {
+            // Refused further down, it lies on the disk until collection takes it.
+            self.manifest_may_come(name, &digest, bytes.len() as u64).await?;
+        }
         // Its own bytes go to the store meanwhile: if the push is refused, nothing refers to them, and they are collected.
         let (content, kept) = tokio::join!(self.check_content(name, &manifest, lacking), self.keep_bytes(&digest, bytes.clone()));
         let (missing, config) = content?;
@@ -211,7 +215,7 @@ impl App {
     /// not on the disk before is gone.
     async fn keep_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<()> {
         let staged = self.blobs.stage(self.host.env.uuid(), digest.clone(), bytes).await?;
-        self.publish(None, staged).await
+        self.publish_or_discard(None, staged).await
     }
 
     /// # Errors

@@ -30,6 +30,8 @@ const BOOKED: Duration = Duration::from_secs(120);
 /// How long a push waits for those that have booked what it needs.
 const TURN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
+/// Bytes of manifests that belong to no image (they were refused), beyond what there may be of other content.
+const FOR_MANIFESTS: u64 = 64 << 20;
 
 /// A project's storage quota.
 pub(super) struct Quota {
@@ -151,15 +153,28 @@ impl App {
     /// # Errors
     /// The quota, or the database.
     pub(super) async fn blob_may_come(&self, name: &RepositoryName, digest: &Digest, size: u64) -> Result<()> {
+        self.may_come(name, digest, size, 0).await
+    }
+
+    /// The same for a manifest: of blobs there may lie so much that only manifests help.
+    ///
+    /// # Errors
+    /// The quota, or the database.
+    pub(super) async fn manifest_may_come(&self, name: &RepositoryName, digest: &Digest, size: u64) -> Result<()> {
+        self.may_come(name, digest, size, FOR_MANIFESTS).await
+    }
+
+    async fn may_come(&self, name: &RepositoryName, digest: &Digest, size: u64, beyond: u64) -> Result<()> {
         let Place { project, .. } = self.place(name).await?;
         let Some(limit) = self.settings(project).await?.quota_bytes else { return Ok(()) };
         let now = self.host.env.now();
         let since = now - Duration::from_secs(self.config.gc_grace_seconds);
-        let asked = unplaced::Asked { project, digest: digest.as_str(), size_bytes: size, limit };
+        let most_unplaced = limit.saturating_add(beyond);
+        let asked = unplaced::Asked { project, digest: digest.as_str(), size_bytes: size, limit, most_unplaced };
         match unplaced::take(&self.host.db().pool, &asked, now, since).await.map_err(anyhow::Error::from)? {
             Taken::Room => Ok(()),
             Taken::Full { used } => Err(self.full(project, used, size, limit).await),
-            Taken::Littered { unplaced } => Err(Error::Denied(littered(unplaced, size, limit, self.config.gc_grace_seconds))),
+            Taken::Littered { unplaced } => Err(Error::Denied(littered(unplaced, size, most_unplaced, self.config.gc_grace_seconds))),
         }
     }
 
@@ -203,10 +218,10 @@ fn over_quota(used: u64, more: u64, limit: u64) -> Problem {
     Problem::new(Kind::QuotaExceeded, "registry.quota_exceeded", detail)
 }
 
-fn littered(unplaced: u64, more: u64, limit: u64, grace_seconds: u64) -> Problem {
+fn littered(unplaced: u64, more: u64, most: u64, grace_seconds: u64) -> Problem {
     let detail = format!(
-        "{unplaced} bytes were uploaded to the project that belong to no image, and this would be {more} more; there may be {limit}, as much as the storage \
-         quota. Push the manifests of the images that they are of; what belongs to none goes {} minutes after it was uploaded",
+        "{unplaced} bytes were uploaded to the project that belong to no image, and this would be {more} more; there may be {most}, by the storage quota. \
+         Push the manifests of the images that they are of; what belongs to none goes {} minutes after it was uploaded",
         grace_seconds.div_ceil(60)
     );
     Problem::new(Kind::QuotaExceeded, "registry.quota_exceeded", detail)

@@ -1,5 +1,5 @@
 //! What has been uploaded to a project with a storage quota and belongs to no image yet. It is not held against the quota, so that a push that fails costs
-//! nothing; but it lies on the disk until collection takes it, so there may be as much of it as the quota allows images. Deleting the blob does not
+//! nothing; but it lies on the disk until collection takes it, so there may be as much of it as the quota allows images, and a little more for manifests. Deleting the blob does not
 //! help: its bytes lie there for as long.
 
 use gantry_kernel::ProjectId;
@@ -13,6 +13,8 @@ pub struct Asked<'a> {
     pub size_bytes: u64,
     /// The quota.
     pub limit: u64,
+    /// Bytes that may belong to no image.
+    pub most_unplaced: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub async fn take(pool: &PgPool, asked: &Asked<'_>, now: OffsetDateTime, since: 
     if used.saturating_add(asked.size_bytes) > asked.limit {
         return Ok(Taken::Full { used });
     }
-    if unplaced.saturating_add(asked.size_bytes) > asked.limit {
+    if unplaced.saturating_add(asked.size_bytes) > asked.most_unplaced {
         return Ok(Taken::Littered { unplaced });
     }
     let sql = "insert into unplaced_content (project, digest, size_bytes, at) values ($1, $2, $3, $4)

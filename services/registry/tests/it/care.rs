@@ -224,6 +224,26 @@ async fn a_blob_that_was_kept_for_a_link_goes_when_the_link_is_old() {
     assert_eq!(app.blobs.size(&orphan).await.unwrap(), None);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_manifest_that_cannot_be_kept_no_file_stays() {
+    let (stage, token, _) = begun().await;
+    let mut image = Image::simple("its manifest is a file");
+    image.upload(&stage, REPO, &token).await;
+    image.manifest["annotations"] = json!({ "large": "x".repeat(40_000) });
+    let db = stage.host.db();
+    let change = async |what: &str| {
+        let sql = format!("alter table {}.blobs {what}", db.schema);
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&db.admin).await.unwrap();
+    };
+    change("add constraint refused check (size_bytes < 40000) not valid").await;
+    assert_eq!(stage.push(REPO, "v1", &token, &image.manifest).await.status(), 500);
+    let entries = std::fs::read_dir(stage.world.home.path().join("registry/uploads")).unwrap();
+    let files: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).filter(|name| name.to_string_lossy().ends_with(".whole")).collect();
+    assert!(files.is_empty(), "{files:?}");
+    change("drop constraint refused").await;
+    assert_eq!(stage.push(REPO, "v1", &token, &image.manifest).await.status(), 201);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Image number, repository, tag.

@@ -266,13 +266,14 @@ async fn what_belongs_to_no_image_is_counted_once_and_for_the_grace_period_only(
     let (pool, project, now) = (&stage.host.db().pool, stage.shop.id, stage.host.env.now());
     let ask = async |digest: &str, size_bytes: u64, after: u64| {
         let at = now + Duration::from_secs(after);
-        let asked = unplaced::Asked { project, digest, size_bytes, limit: 100 };
+        let asked = unplaced::Asked { project, digest, size_bytes, limit: 100, most_unplaced: if digest == "manifest" { 110 } else { 100 } };
         unplaced::take(pool, &asked, at, at - Duration::from_secs(60)).await.unwrap()
     };
     assert_eq!((ask("a", 60, 0).await, ask("a", 60, 1).await), (Taken::Room, Taken::Room), "the same is no more");
     assert_eq!((ask("b", 60, 1).await, ask("b", 40, 1).await), (Taken::Littered { unplaced: 60 }, Taken::Room));
     assert_eq!(ask("c", 1, 1).await, Taken::Littered { unplaced: 100 });
     assert_eq!(ask("d", 101, 1).await, Taken::Full { used: 0 });
+    assert_eq!(ask("manifest", 10, 1).await, Taken::Room, "it is what makes an image of the others");
     assert_eq!(ask("c", 100, 62).await, Taken::Room, "the others are collected by then");
     assert_eq!(ask("d", u64::MAX, 62).await, Taken::Full { used: 0 });
     unplaced::forget_old(pool, now + Duration::from_secs(63)).await.unwrap();
