@@ -25,6 +25,7 @@ use super::disk::Disk;
 use super::feed::Room;
 use super::upload_fs::{Begun, Sessions};
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::{BLOCK, Sums};
 
@@ -264,6 +265,10 @@ impl BlobStore for BlobFs {
 
     async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64> {
         Self::remove_stale_uploads(self, age).await
+    }
+
+    async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>> {
+        Self::open_uploads(self).await
     }
 
     async fn stored(&self, part: u8, before: SystemTime) -> io::Result<Vec<(Digest, u64)>> {

@@ -15,6 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::Sums;
 
@@ -229,6 +230,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// I/O.
     async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64>;
+
+    /// Uploads under way, each with the repository that it is to.
+    ///
+    /// # Errors
+    /// I/O.
+    async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>>;
 
     /// Content whose digests begin with the byte `part` and that was written before `before`, with its sizes.
     ///

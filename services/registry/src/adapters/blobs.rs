@@ -18,6 +18,7 @@ use super::blob_fs::blocking;
 use super::blob_store::{Blob, BlobStore, BodyError, Chunk, Opened, Place, Staged, UploadError};
 use super::spool::{self, Coming, Incoming};
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::{BLOCK, Sums};
 use crate::store::small;
@@ -241,6 +242,14 @@ impl Blobs {
     /// I/O.
     pub async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64> {
         self.store.remove_stale_uploads(age).await
+    }
+
+    /// See [`BlobStore::open_uploads`].
+    ///
+    /// # Errors
+    /// I/O.
+    pub async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>> {
+        self.store.open_uploads().await
     }
 
     /// See [`BlobStore::stored`].

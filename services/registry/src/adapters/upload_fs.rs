@@ -27,6 +27,7 @@ use super::blob_store::{BodyError, Chunk, Place, Staged, UploadError, is_gone};
 use super::disk::lost;
 use super::feed::{Batch, QUEUE, feed};
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::Sums;
 
@@ -240,6 +241,29 @@ impl BlobFs {
         Ok(removed)
     }
 
+    /// Uploads that have files, each with the repository that it is to.
+    ///
+    /// # Errors
+    /// I/O.
+    pub async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>> {
+        let folder = self.root.join("uploads");
+        blocking(move || {
+            let mut open = Vec::new();
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                let id = path.file_name().and_then(|n| n.to_str()).and_then(|n| Uuid::parse_str(n).ok());
+                // One that ends meanwhile is none.
+                let (Some(id), Ok(owner)) = (id, fs::read_to_string(path.join("repository"))) else { continue };
+                let Ok(data) = fs::metadata(path.join("data")).or_else(|_| fs::metadata(path.join("whole"))) else { continue };
+                let Some((repository, _)) = owner.split_once(' ') else { continue };
+                let idle = if is_being_written(&path) { Duration::ZERO } else { age_of(data.modified()?) };
+                open.push((repository.to_owned(), Open { id, bytes: data.len(), idle }));
+            }
+            Ok(open)
+        })
+        .await
+    }
+
     async fn owner(&self, id: Uuid, repository: &RepositoryName) -> Result<Algorithm, UploadError> {
         self.settle(id).await?;
         let look = || {
@@ -297,8 +321,12 @@ pub(super) fn remove_older(folder: &std::path::Path, age: Duration) -> io::Resul
 
 /// File times come from the same machine's clock; a clock that steps back only delays the removal.
 #[allow(clippy::disallowed_methods, reason = "compared with file times, which no Env can set")]
+fn age_of(at: SystemTime) -> Duration {
+    SystemTime::now().duration_since(at).unwrap_or_default()
+}
+
 fn is_older(at: SystemTime, age: Duration) -> bool {
-    SystemTime::now().duration_since(at).is_ok_and(|d| d > age)
+    age_of(at) > age
 }
 
 /// Whether a request, here or at another replica, has the upload for itself: a clock that jumps ahead makes everything look old.

@@ -319,6 +319,29 @@ async fn uploads_without_an_image_are_refused_where_too_much_of_them_lies_there(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_were_left_end_before_their_time_where_they_are_more_than_the_quota() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (access, token) = (stage.world.token(ada, "ada"), stage.full(ada, REPO));
+    let mut uploads = Vec::new();
+    for _ in 0..2 {
+        let begun = stage.request(Method::POST, &format!("/v2/{REPO}/blobs/uploads/"), &token).send().await.unwrap();
+        let at = begun.headers()["location"].to_str().unwrap().to_owned();
+        assert_eq!(stage.request(Method::PATCH, &at, &token).body(vec![5_u8; 15_000]).send().await.unwrap().status(), 202);
+        uploads.push(at);
+    }
+    let folder = stage.world.home.path().join("registry/uploads").join(uploads[0].rsplit('/').next().unwrap());
+    std::fs::File::options().append(true).open(folder.join("data")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    // One each time: settings that were read a moment ago are remembered for that long.
+    let end = async || stage.collector(3600).end_littering_uploads().await.unwrap();
+    assert_eq!(end().await, 0, "there is no quota");
+    assert_eq!(put(&stage, &access, "quota", json!({ "bytes": 20_000 })).await.0, 200);
+    assert_eq!(end().await, 1);
+    let status = async |at: &str| stage.request(Method::GET, at, &token).send().await.unwrap().status().as_u16();
+    assert_eq!((status(&uploads[0]).await, status(&uploads[1]).await), (404, 204));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_count_always_equals_a_recount() {
     use proptest::prelude::*;
     use proptest::strategy::ValueTree;

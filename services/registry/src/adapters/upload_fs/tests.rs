@@ -174,6 +174,21 @@ async fn only_uploads_left_alone_are_removed() {
 }
 
 #[tokio::test]
+async fn uploads_under_way_are_told_with_their_bytes_and_since_when_nobody_was_at_them() {
+    let (folder, store) = begun().await;
+    store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap();
+    let staged = store.stage(Uuid::from_u128(8), Digest::of(Algorithm::Sha256, b"x"), Bytes::from_static(b"x")).await.unwrap();
+    assert!(staged.file().is_some_and(|file| file.exists()), "beside what is no upload");
+    let data = OpenOptions::new().append(true).open(folder.path().join("uploads").join(ID.to_string()).join("data")).unwrap();
+    data.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let open = store.open_uploads().await.unwrap();
+    assert_eq!((open.len(), open[0].0.as_str(), open[0].1.id, open[0].1.bytes), (1, "acme/shop/web", ID, 5));
+    assert!(open[0].1.idle > Duration::from_secs(3600));
+    data.lock().unwrap();
+    assert_eq!(store.open_uploads().await.unwrap()[0].1.idle, Duration::ZERO, "somebody is at it");
+}
+
+#[tokio::test]
 async fn an_upload_that_is_being_written_is_not_stale_however_the_clock_jumps() {
     let (folder, store) = begun().await;
     store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap();
