@@ -379,6 +379,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_collected_between_its_staging_and_its_publication_is_missing_and_staged_anew() {
+        let (_folder, store) = store();
+        let digest = Digest::of(Algorithm::Sha256, b"hello");
+        let stage = async |n: u128| store.stage(Uuid::from_u128(n), digest.clone(), bytes::Bytes::from_static(b"hello")).await.unwrap();
+        store.publish([&stage(1).await]).await.unwrap();
+        let there_already = stage(2).await;
+        store.remove(std::slice::from_ref(&digest)).await.unwrap();
+        assert_eq!(store.publish([&there_already]).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        store.publish([&stage(3).await]).await.unwrap();
+        assert_eq!(store.size(&digest).await.unwrap(), Some(5));
+    }
+
+    #[tokio::test]
     async fn a_folder_that_somebody_made_and_did_not_write_is_written_before_a_blob_is_in_it() {
         let (_folder, store) = store();
         let digest = Digest::of(Algorithm::Sha256, b"hello");
