@@ -27,7 +27,7 @@ use super::blob_store::{BodyError, Chunk, Place, Staged, UploadError, is_gone};
 use super::disk::lost;
 use super::feed::{Batch, QUEUE, feed};
 use crate::domain::digest::{Algorithm, Digest};
-use crate::domain::littering::Open;
+use crate::domain::littering::{LEFT, Open};
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::Sums;
 
@@ -256,7 +256,9 @@ impl BlobFs {
                 let (Some(id), Ok(owner)) = (id, fs::read_to_string(path.join("repository"))) else { continue };
                 let Ok(data) = fs::metadata(path.join("data")).or_else(|_| fs::metadata(path.join("whole"))) else { continue };
                 let Some((repository, _)) = owner.split_once(' ') else { continue };
-                let idle = if is_being_written(&path) { Duration::ZERO } else { age_of(data.modified()?) };
+                let idle = age_of(data.modified()?);
+                // Looked at only where it matters: who begins to write in that moment is told that somebody else does.
+                let idle = if idle >= LEFT && is_being_written(&path) { Duration::ZERO } else { idle };
                 open.push((repository.to_owned(), Open { id, bytes: data.len(), idle }));
             }
             Ok(open)
