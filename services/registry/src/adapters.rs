@@ -5,6 +5,7 @@ pub mod blob_s3;
 pub mod blob_store;
 pub mod blobs;
 mod buffers;
+mod disk;
 mod feed;
 pub mod layer;
 pub mod receiver;

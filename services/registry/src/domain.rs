@@ -9,6 +9,7 @@ pub mod digest;
 pub mod idle;
 pub mod keys;
 pub mod layers;
+pub mod littering;
 pub mod manifest;
 pub mod name;
 pub mod origin;

@@ -21,6 +21,7 @@ pub mod scans;
 pub mod search;
 pub mod settings;
 pub mod small;
+pub mod unplaced;
 pub mod uploads;
 pub mod usage;
 pub mod webhooks;

@@ -21,9 +21,11 @@ use uuid::Uuid;
 pub use super::blob_store::{Blob, Chunk, Staged, UploadError};
 use super::blob_store::{BlobStore, Body, Opened, Place};
 use super::buffers::Buffers;
+use super::disk::Disk;
 use super::feed::Room;
 use super::upload_fs::{Begun, Sessions};
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::{BLOCK, Sums};
 
@@ -41,6 +43,7 @@ pub struct BlobFs {
     pub(super) sessions: Arc<Sessions>,
     pub(super) begun: Arc<Begun>,
     pub(super) room: Room,
+    pub(super) disk: Disk,
     buffers: Buffers,
 }
 
@@ -51,17 +54,24 @@ impl BlobFs {
     /// When the folder cannot be used.
     pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root: PathBuf = root.into();
+        let (disk, blobs) = (Disk::default(), root.join("blobs"));
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            fs::create_dir_all(root.join("blobs").join(algorithm.as_str()))?;
+            fs::create_dir_all(blobs.join(algorithm.as_str()))?;
         }
         fs::create_dir_all(root.join("uploads"))?;
-        sync_dir(&root)?;
+        disk.sync_dir(&blobs)?;
+        disk.sync_dir(&root)?;
+        // Its own name, too, if it may be read where it stands.
+        if let Some(above) = fs::canonicalize(&root)?.parent() {
+            let _ = disk.sync_dir(above);
+        }
         Ok(Self {
             spool: root.join("uploads").into(),
             root: root.into(),
             sessions: Arc::default(),
             begun: Arc::default(),
             room: Room::of(UNDER_WAY_KIB),
+            disk,
             buffers: Buffers::default(),
         })
     }
@@ -118,7 +128,7 @@ impl BlobFs {
     /// I/O.
     pub async fn stage(&self, name: Uuid, digest: Digest, bytes: Bytes) -> io::Result<Staged> {
         let path = self.root.join("uploads").join(format!("{name}.whole"));
-        let target = self.blob_path(&digest);
+        let (target, disk) = (self.blob_path(&digest), self.disk.clone());
         blocking(move || {
             let staged = Staged::of(digest, bytes.len() as u64, Sums::of(&bytes), Place::File(path.clone()));
             // What stands there may be damaged; then it is replaced.
@@ -126,7 +136,7 @@ impl BlobFs {
                 return Ok(staged);
             }
             let mut file = File::create_new(&path)?;
-            if let Err(error) = file.write_all(&bytes).and_then(|()| file.sync_all()) {
+            if let Err(error) = file.write_all(&bytes).and_then(|()| disk.sync(&file)) {
                 let _ = fs::remove_file(&path);
                 return Err(error);
             }
@@ -149,7 +159,8 @@ impl BlobFs {
         if moves.is_empty() {
             return Ok(());
         }
-        blocking(move || publish(&moves)).await
+        let disk = self.disk.clone();
+        blocking(move || publish(&moves, &disk)).await
     }
 
     /// Removes blobs. The caller has made sure that nothing refers to them. Whoever drops this wants no more of them removed, because others
@@ -256,6 +267,10 @@ impl BlobStore for BlobFs {
         Self::remove_stale_uploads(self, age).await
     }
 
+    async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>> {
+        Self::open_uploads(self).await
+    }
+
     async fn stored(&self, part: u8, before: SystemTime) -> io::Result<Vec<(Digest, u64)>> {
         let folder = self.root.join("blobs");
         blocking(move || {
@@ -315,14 +330,11 @@ fn find(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Renames into place and makes the names durable: each folder is synced once.
-fn publish(moves: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+fn publish(moves: &[(PathBuf, PathBuf)], disk: &Disk) -> io::Result<()> {
     let mut shards = std::collections::BTreeSet::new();
     for (from, target) in moves {
         let shard = target.parent().expect("a blob's path has a folder");
-        if !shard.exists() {
-            fs::create_dir_all(shard)?;
-            sync_dir(shard.parent().expect("a shard is in the algorithm's folder"))?;
-        }
+        disk.folder(shard)?;
         match fs::rename(from, target) {
             // A repetition, or bytes that stood there already.
             Err(error) if error.kind() == io::ErrorKind::NotFound && find(target).is_ok_and(|there| there.is_some()) => {}
@@ -331,12 +343,7 @@ fn publish(moves: &[(PathBuf, PathBuf)]) -> io::Result<()> {
         }
         shards.insert(shard);
     }
-    shards.into_iter().try_for_each(sync_dir)
-}
-
-/// A new name in a folder survives a power cut only once the folder itself is written.
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    shards.into_iter().try_for_each(|shard| disk.sync_dir(shard))
 }
 
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -369,6 +376,36 @@ mod tests {
         store.remove(std::slice::from_ref(&digest)).await.unwrap();
         store.remove(std::slice::from_ref(&digest)).await.unwrap();
         assert!(store.read(&digest).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_collected_between_its_staging_and_its_publication_is_missing_and_staged_anew() {
+        let (_folder, store) = store();
+        let digest = Digest::of(Algorithm::Sha256, b"hello");
+        let stage = async |n: u128| store.stage(Uuid::from_u128(n), digest.clone(), bytes::Bytes::from_static(b"hello")).await.unwrap();
+        store.publish([&stage(1).await]).await.unwrap();
+        let there_already = stage(2).await;
+        store.remove(std::slice::from_ref(&digest)).await.unwrap();
+        assert_eq!(store.publish([&there_already]).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        store.publish([&stage(3).await]).await.unwrap();
+        assert_eq!(store.size(&digest).await.unwrap(), Some(5));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_somebody_made_and_did_not_write_is_written_before_a_blob_is_in_it() {
+        let (_folder, store) = store();
+        let digest = Digest::of(Algorithm::Sha256, b"hello");
+        let shard = store.blob_path(&digest).parent().unwrap().to_owned();
+        // By a process that was killed then.
+        fs::create_dir(&shard).unwrap();
+        let publish = async |n: u128| {
+            let staged = store.stage(Uuid::from_u128(n), digest.clone(), bytes::Bytes::from_static(b"hello")).await.unwrap();
+            store.disk.told.folders();
+            store.publish([&staged]).await.unwrap();
+            store.disk.told.folders()
+        };
+        assert_eq!(publish(1).await, [shard.parent().unwrap().to_owned(), shard.clone()]);
+        assert_eq!(publish(2).await, [shard], "once is enough");
     }
 
     #[test]

@@ -33,6 +33,7 @@ use self::upload::Sessions;
 use super::blob_store::{Blob, BlobStore, Body, Chunk, Opened, Place, Staged, UploadError};
 use crate::config::S3;
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::{BLOCK, Sums};
 
@@ -278,6 +279,10 @@ impl BlobStore for BlobS3 {
 
     async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64> {
         self.remove_stale(age).await
+    }
+
+    async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>> {
+        self.under_way().await
     }
 
     async fn stored(&self, part: u8, before: SystemTime) -> io::Result<Vec<(Digest, u64)>> {

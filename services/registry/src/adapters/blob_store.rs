@@ -15,6 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::Sums;
 
@@ -107,6 +108,14 @@ impl Staged {
         match &self.place {
             Place::Inline(bytes) => Some(bytes),
             Place::Memory(_) | Place::File(_) | Place::Object(_) => None,
+        }
+    }
+
+    /// The file it waits in, if it does.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::File(path) => Some(path.clone()),
+            Place::Inline(_) | Place::Memory(_) | Place::Object(_) => None,
         }
     }
 }
@@ -221,6 +230,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// I/O.
     async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64>;
+
+    /// Uploads under way, each with the repository that it is to.
+    ///
+    /// # Errors
+    /// I/O.
+    async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>>;
 
     /// Content whose digests begin with the byte `part` and that was written before `before`, with its sizes.
     ///

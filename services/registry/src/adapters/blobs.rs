@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{self, Seek, Write};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +18,7 @@ use super::blob_fs::blocking;
 use super::blob_store::{Blob, BlobStore, BodyError, Chunk, Opened, Place, Staged, UploadError};
 use super::spool::{self, Coming, Incoming};
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::{BLOCK, Sums};
 use crate::store::small;
@@ -153,6 +155,18 @@ impl Blobs {
         if stored.is_empty() { Ok(()) } else { self.store.publish(&stored).await }
     }
 
+    /// Removes the file of content that has not become a blob and that nobody tries again: it would lie there until somebody looks for stale uploads.
+    /// One that has become a blob all the same is there no more.
+    pub async fn discard(&self, file: PathBuf) {
+        let name = file.display().to_string();
+        match blocking(move || std::fs::remove_file(file)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(file = name, error = %error, "content that could not be kept could not be removed and will be");
+            }
+            _ => {}
+        }
+    }
+
     /// Removes blobs from the store. The caller has made sure that nothing refers to them, and has removed what is in the database.
     ///
     /// # Errors
@@ -228,6 +242,14 @@ impl Blobs {
     /// I/O.
     pub async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64> {
         self.store.remove_stale_uploads(age).await
+    }
+
+    /// See [`BlobStore::open_uploads`].
+    ///
+    /// # Errors
+    /// I/O.
+    pub async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>> {
+        self.store.open_uploads().await
     }
 
     /// See [`BlobStore::stored`].

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use crate::domain::digest::{Algorithm, Hasher};
-use crate::domain::scan::inventory::{Interest, LayerInventory, interest, look};
+use crate::domain::scan::inventory::{Interest, LayerInventory, interest, look, may_hide};
 use crate::domain::scan::pkg::{elf, pe};
 
 /// Bounds of one layer's reading.
@@ -38,6 +38,8 @@ const MOST_PATHS: usize = 5_000;
 const LONGEST_TARGET: usize = 500;
 /// Files that could not be looked at; with more of them the layer is not worth going on.
 const MOST_UNREAD: usize = 100;
+/// Why the content behind a hard link is not known.
+const SECOND_NAME: &str = "it is another name of a file that is not looked at for its own";
 /// Paths removed or replaced in one layer.
 const MOST_REMOVED: usize = 200_000;
 
@@ -132,19 +134,47 @@ fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Re
         } else if kind.is_file() {
             let executable = entry.header().mode().is_ok_and(|m| m & 0o111 != 0);
             take(path, &mut entry, executable, limits, found)?;
-        } else if (kind.is_symlink() || kind.is_hard_link()) && leads_to_programs(folder, name) && found.links.len() < MOST_PATHS {
-            let target = target.or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
-            // A hard link names its file from the top of the archive.
-            let top = if kind.is_hard_link() { "/" } else { "" };
-            if let Some(target) = String::from_utf8(target).ok().filter(|t| !t.is_empty() && t.len() <= LONGEST_TARGET && !t.contains('\0')) {
-                found.links.insert(path, format!("{top}{target}"));
-            }
+        } else if !kind.is_dir() {
+            let is_link = kind.is_symlink() || kind.is_hard_link();
+            let target = target.or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned)).filter(|_| is_link);
+            other(path, target, kind.is_hard_link(), found);
         }
         if found.removed.len() + found.opaque.len() > MOST_REMOVED {
             return Err(io::Error::other(format!("more than {MOST_REMOVED} paths removed or replaced")));
         }
     }
     Ok(())
+}
+
+/// What is neither a file of its own nor a folder: a link to `target`, or a device. It takes the place of whatever a lower layer has there, be that a
+/// whole folder.
+fn other(path: String, target: Option<Vec<u8>>, is_hard: bool, found: &mut LayerInventory) {
+    let target = target.filter(|t| !t.is_empty());
+    if is_hard && interest(&path, false) == Interest::Whole {
+        // One more name of a file that came before it in this layer.
+        let first = target.as_deref().and_then(clean);
+        if let Some(same) = first.as_deref().and_then(|first| found.files.get(first)).cloned() {
+            found.files.insert(path, same);
+            return;
+        }
+        // Told once: package managers that keep files by their content make many of them.
+        let was_looked_at = first.is_some_and(|first| interest(&first, false) == Interest::Whole);
+        if !was_looked_at && !found.unread.values().any(|why| why == SECOND_NAME) {
+            found.unread.insert(path.clone(), SECOND_NAME.to_owned());
+        }
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    let leads = leads_to_programs(folder, name);
+    if leads || may_hide(&path) {
+        found.removed.push(path.clone());
+    }
+    if leads && found.links.len() < MOST_PATHS {
+        // A hard link names its file from the top of the archive.
+        let top = if is_hard { "/" } else { "" };
+        if let Some(target) = target.and_then(|t| String::from_utf8(t).ok()).filter(|t| t.len() <= LONGEST_TARGET && !t.contains('\0')) {
+            found.links.insert(path, format!("{top}{target}"));
+        }
+    }
 }
 
 /// Links among programs, and those of whole folders (`bin` to `usr/bin`).
@@ -459,6 +489,50 @@ mod tests {
         builder.append_link(&mut header, "var/lib/dpkg/status", "/etc/passwd").unwrap();
         let found = scan(&builder.into_inner().unwrap(), Limits::default());
         assert!(found.files.is_empty());
+    }
+
+    fn with_links(files: &[(&str, &[u8])], links: &[(tar::EntryType, &str, &str)]) -> LayerInventory {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, path, *content).unwrap();
+        }
+        for (kind, path, target) in links {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_size(0);
+            builder.append_link(&mut header, path, target).unwrap();
+        }
+        scan(&builder.into_inner().unwrap(), Limits::default())
+    }
+
+    #[test]
+    fn a_link_takes_the_place_of_what_a_lower_layer_has_there() {
+        use crate::domain::scan::inventory::merge;
+        let lower = scan(&archive(&[("var/lib/dpkg/status", STATUS)]), Limits::default());
+        for (path, left) in [("var/lib/dpkg/status", 0), ("var/lib/dpkg", 0), ("var", 0), ("var/lib/dpk", 1), ("srv", 1)] {
+            let upper = with_links(&[], &[(tar::EntryType::Symlink, path, "elsewhere")]);
+            assert_eq!(merge(&[("l".into(), lower.clone()), ("u".into(), upper)]).packages.len(), left, "{path}");
+        }
+        // What is behind the link in the same layer counts.
+        let both = with_links(&[("var/lib/dpkg/status", STATUS)], &[(tar::EntryType::Symlink, "var", "elsewhere")]);
+        assert_eq!(merge(&[("l".into(), lower), ("u".into(), both)]).packages.len(), 1);
+    }
+
+    #[test]
+    fn another_name_of_a_file_is_that_file_and_of_one_that_was_not_looked_at_it_is_told() {
+        let package = br#"{"name":"left-pad","version":"1.0.0"}"#.as_slice();
+        let (first, second) = ("a/node_modules/left-pad/package.json", "b/node_modules/left-pad/package.json");
+        let found = with_links(&[(first, package)], &[(tar::EntryType::Link, second, first)]);
+        assert_eq!((found.files.get(second), found.files.len(), found.unread.len()), (found.files.get(first), 2, 0));
+        let third = "c/node_modules/left-pad/package.json";
+        let links = [second, third].map(|path| (tar::EntryType::Link, path, "store/00ff"));
+        let found = with_links(&[("store/00ff", package)], &links);
+        assert_eq!((found.files.len(), found.unread.keys().map(String::as_str).collect::<Vec<_>>()), (0, vec![second]));
+        // One that was looked at and tells nothing is known.
+        assert!(with_links(&[(first, b"{}")], &[(tar::EntryType::Link, second, first)]).unread.is_empty());
     }
 
     proptest! {

@@ -24,8 +24,10 @@ use uuid::Uuid;
 
 use super::blob_fs::{BlobFs, blocking};
 use super::blob_store::{BodyError, Chunk, Place, Staged, UploadError, is_gone};
+use super::disk::lost;
 use super::feed::{Batch, QUEUE, feed};
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::{LEFT, Open};
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::Sums;
 
@@ -83,8 +85,9 @@ impl BlobFs {
         }
         // Writing and hashing have a thread each, so that both go on while the next piece is on its way.
         let (pieces, inbox) = mpsc::channel::<Batch>(QUEUE);
-        let data = dir.join("data");
-        let writer = tokio::task::spawn_blocking(move || write(file, &data, at, algorithm, inbox, guard));
+        let (data, disk) = (dir.join("data"), self.disk.clone());
+        // There and not here: the request may be gone by then.
+        let writer = tokio::task::spawn_blocking(move || write(file, &data, at, algorithm, inbox, guard, &disk).inspect_err(|error| give_up(&dir, error)));
         let fed = feed(chunk, at, body, pieces, self.room.clone()).await;
         let (offset, mut guard, file) = writer.await.map_err(io::Error::other)?.map_err(over)?;
         match fed {
@@ -115,7 +118,7 @@ impl BlobFs {
         let dir = self.upload_dir(id);
         let path = dir.join("whole");
         let known = guard.take();
-        let (staged, algorithm) = (path.clone(), wanted.algorithm());
+        let (staged, algorithm, disk) = (path.clone(), wanted.algorithm(), self.disk.clone());
         let (size, found, sums, small) = blocking(move || {
             // Under another name nobody can append any more. It has it already when publishing failed and is tried again.
             let data = dir.join("data");
@@ -138,7 +141,7 @@ impl BlobFs {
                 Some(progress) if progress.offset == size && progress.hasher.algorithm() == algorithm => progress,
                 _ => hash_file(&staged, algorithm)?,
             };
-            file.sync_all()?;
+            disk.sync(&file).inspect_err(|error| give_up(&dir, error))?;
             Ok((size, progress.hasher.finish(), progress.summing.finish(), None))
         })
         .await
@@ -215,7 +218,7 @@ impl BlobFs {
                 let path = entry?.path();
                 let touched =
                     fs::metadata(path.join("data")).or_else(|_| fs::metadata(path.join("whole"))).or_else(|_| fs::metadata(&path)).and_then(|m| m.modified());
-                if touched.is_ok_and(|at| is_older(at, age)) {
+                if touched.is_ok_and(|at| is_older(at, age)) && !is_being_written(&path) {
                     stale.push(path);
                 }
             }
@@ -236,6 +239,31 @@ impl BlobFs {
             }
         }
         Ok(removed)
+    }
+
+    /// Uploads that have files, each with the repository that it is to.
+    ///
+    /// # Errors
+    /// I/O.
+    pub async fn open_uploads(&self) -> io::Result<Vec<(String, Open)>> {
+        let folder = self.root.join("uploads");
+        blocking(move || {
+            let mut open = Vec::new();
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                let id = path.file_name().and_then(|n| n.to_str()).and_then(|n| Uuid::parse_str(n).ok());
+                // One that ends meanwhile is none.
+                let (Some(id), Ok(owner)) = (id, fs::read_to_string(path.join("repository"))) else { continue };
+                let Ok(data) = fs::metadata(path.join("data")).or_else(|_| fs::metadata(path.join("whole"))) else { continue };
+                let Some((repository, _)) = owner.split_once(' ') else { continue };
+                let idle = age_of(data.modified()?);
+                // Looked at only where it matters: who begins to write in that moment is told that somebody else does.
+                let idle = if idle >= LEFT && is_being_written(&path) { Duration::ZERO } else { idle };
+                open.push((repository.to_owned(), Open { id, bytes: data.len(), idle }));
+            }
+            Ok(open)
+        })
+        .await
     }
 
     async fn owner(&self, id: Uuid, repository: &RepositoryName) -> Result<Algorithm, UploadError> {
@@ -295,8 +323,28 @@ pub(super) fn remove_older(folder: &std::path::Path, age: Duration) -> io::Resul
 
 /// File times come from the same machine's clock; a clock that steps back only delays the removal.
 #[allow(clippy::disallowed_methods, reason = "compared with file times, which no Env can set")]
+fn age_of(at: SystemTime) -> Duration {
+    SystemTime::now().duration_since(at).unwrap_or_default()
+}
+
 fn is_older(at: SystemTime, age: Duration) -> bool {
-    SystemTime::now().duration_since(at).is_ok_and(|d| d > age)
+    age_of(at) > age
+}
+
+/// Whether a request, here or at another replica, has the upload for itself: a clock that jumps ahead makes everything look old.
+fn is_being_written(dir: &std::path::Path) -> bool {
+    File::open(dir.join("data")).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+/// An upload of which the disk has lost something is over, so that its client begins anew: gone on with, it would end well, and be whole only until the
+/// next power cut.
+fn give_up(dir: &std::path::Path, error: &io::Error) {
+    if !lost(error) {
+        return;
+    }
+    if let Err(fault) = clear(dir) {
+        tracing::error!(upload = %dir.display(), error = %fault, "an upload of which the disk has lost something could not be removed");
+    }
 }
 
 /// Has the file for itself, also among replicas that share the folder, and says how it is now. A file that has lost its name

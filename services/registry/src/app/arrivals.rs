@@ -109,6 +109,21 @@ impl App {
         self.blobs.prepare(&staged).await?;
         self.arrivals.publish(repository.cloned(), staged).await
     }
+
+    /// The same for content that nobody tries to publish again: of what does not become a blob nothing stays.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn publish_or_discard(&self, repository: Option<&RepositoryName>, staged: Staged) -> Result<()> {
+        let file = staged.file();
+        let published = self.publish(repository, staged).await;
+        if published.is_err()
+            && let Some(file) = file
+        {
+            self.blobs.discard(file).await;
+        }
+        published
+    }
 }
 
 async fn run(host: gantry_host::Host, blobs: Blobs, mut waiting: mpsc::Receiver<Arrival>) {

@@ -1,5 +1,6 @@
 //! Care of the content as a whole: collection of what nobody needs, checks of what is kept, and what damage hurts.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -10,12 +11,15 @@ use sqlx::PgConnection;
 
 use super::App;
 use crate::domain::digest::{Digest, Hasher};
+use crate::domain::littering::{self, Open};
+use crate::domain::name::RepositoryName;
 use crate::domain::sums::{Summing, Sums};
 use crate::error::is_away;
 use crate::store::bookings;
 use crate::store::content::{self, Hurt};
 use crate::store::entities::collections;
 use crate::store::fetches;
+use crate::store::unplaced;
 
 /// Blobs of one transaction.
 const BATCH: i64 = 500;
@@ -99,8 +103,14 @@ impl App {
             return Ok(Some(Freed { blobs: blobs.unsigned_abs(), bytes: bytes.unsigned_abs(), ..Freed::default() }));
         }
         let mut freed = Freed { uploads: self.remove_stale_uploads().await?, links: content::remove_old_links(&db.pool, before).await?, ..Freed::default() };
+        match self.end_littering_uploads().await {
+            Ok(ended) => freed.uploads += ended,
+            // No reason to keep what nobody needs either.
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "uploads that were left could not be looked through and will be"),
+        }
         fetches::forget_old(&db.pool, self.host.env.now() - OLD_FETCH).await?;
         bookings::forget_over(&db.pool, self.host.env.now()).await?;
+        unplaced::forget_old(&db.pool, before).await?;
         while !self.host.cancel.is_cancelled() && self.sees_every_manifest().await {
             let mut tx = db.pool.begin().await?;
             let (gone, looked) = content::forget(&mut tx, before, BATCH).await?;
@@ -155,6 +165,31 @@ impl App {
             }
             other => other,
         }
+    }
+
+    /// Ends uploads that were begun and left, where more of them lie in a project with a quota than the quota allows images. How many.
+    ///
+    /// # Errors
+    /// The store, or the database.
+    pub async fn end_littering_uploads(&self) -> anyhow::Result<u64> {
+        let mut of_projects: BTreeMap<(String, String), Vec<Open>> = BTreeMap::new();
+        for (repository, open) in self.blobs.open_uploads().await? {
+            if let Ok(name) = RepositoryName::parse(&repository) {
+                of_projects.entry((name.org().as_str().to_owned(), name.project().as_str().to_owned())).or_default().push(open);
+            }
+        }
+        let mut ended = 0;
+        for ((org, project), open) in of_projects {
+            let Ok(found) = self.host.auth.project(&org, &project) else { continue };
+            let Some(limit) = self.settings(found.id).await?.quota_bytes else { continue };
+            for id in littering::to_end(open, limit) {
+                match self.blobs.end_upload(id).await {
+                    Ok(()) => ended += 1,
+                    Err(error) => tracing::warn!(upload.id = %id, error = %error, "an upload that was left could not be ended and will be"),
+                }
+            }
+        }
+        Ok(ended)
     }
 
     /// Waits until the read model shows every manifest there is at this moment: blobs of one that it has not taken in would

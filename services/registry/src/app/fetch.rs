@@ -186,7 +186,7 @@ impl App {
             return false;
         }
         match incoming.finish().await {
-            Ok((staged, arrived)) => match self.publish(Some(name), staged).await {
+            Ok((staged, arrived)) => match self.publish_or_discard(Some(name), staged).await {
                 Ok(()) => {
                     arrived.kept();
                     true

@@ -1,6 +1,7 @@
 //! Pushing and reading manifests.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use gantry_es_pg::{ExecuteError, Trace};
 use gantry_kernel::{ProjectId, Uuid};
 
 use super::App;
+use crate::adapters::blob_store::UploadError;
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::manifest::{MAX_BYTES, Manifest, config_platform};
 use crate::domain::name::{Reference, RepositoryName, Tag};
@@ -91,6 +93,10 @@ impl App {
             }
         };
         tags.extend(more_tags);
+        if bytes.len() as u64 > self.config.inline_bytes {
+            // Refused further down, it lies on the disk until collection takes it.
+            self.manifest_may_come(name, &digest, bytes.len() as u64).await?;
+        }
         // Its own bytes go to the store meanwhile: if the push is refused, nothing refers to them, and they are collected.
         let (content, kept) = tokio::join!(self.check_content(name, &manifest, lacking), self.keep_bytes(&digest, bytes.clone()));
         let (missing, config) = content?;
@@ -210,8 +216,12 @@ impl App {
     /// Before the event that names them: an append is repeated where the database was away for a moment, and then stands although what was
     /// not on the disk before is gone.
     async fn keep_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<()> {
-        let staged = self.blobs.stage(self.host.env.uuid(), digest.clone(), bytes).await?;
-        self.publish(None, staged).await
+        let stage = || self.blobs.stage(self.host.env.uuid(), digest.clone(), bytes.clone());
+        match self.publish_or_discard(None, stage().await?).await {
+            // The same bytes stood there when they were staged, and were collected before their row was locked: now they are written.
+            Err(Error::Upload(UploadError::Io(gone))) if gone.kind() == io::ErrorKind::NotFound => self.publish_or_discard(None, stage().await?).await,
+            done => done,
+        }
     }
 
     /// # Errors

@@ -15,13 +15,14 @@ use super::App;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::RepositoryName;
-use crate::domain::repository::{Command as RepositoryCommand, Refusal as RepositoryRefusal};
+use crate::domain::repository::{Command as RepositoryCommand, Place, Refusal as RepositoryRefusal};
 use crate::domain::settings::{Command, Refusal, Settings};
 use crate::domain::signature::key;
 use crate::domain::webhook::Happened;
 use crate::error::{Error, Result};
 use crate::store::bookings::{self, Asked, Booked};
 use crate::store::settings::Known;
+use crate::store::unplaced::{self, Taken};
 use crate::store::usage;
 
 /// How long a push has its room in the quota if nobody says that it is over: longer than an append may wait for a database that is away.
@@ -29,6 +30,23 @@ const BOOKED: Duration = Duration::from_secs(120);
 /// How long a push waits for those that have booked what it needs.
 const TURN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
+/// Bytes of manifests that belong to no image (they were refused), beyond what there may be of other content.
+const FOR_MANIFESTS: u64 = 64 << 20;
+
+/// A project's storage quota.
+pub(super) struct Quota {
+    pub project: ProjectId,
+    pub limit: u64,
+    /// Bytes that the project keeps.
+    pub used: u64,
+}
+
+impl Quota {
+    /// Bytes that one blob can have: what is larger is neither kept already, nor can it ever be.
+    pub fn largest(&self) -> u64 {
+        self.limit.max(self.used)
+    }
+}
 
 impl App {
     /// # Errors
@@ -121,10 +139,7 @@ impl App {
             let (id, now) = (self.host.env.uuid(), self.host.env.now());
             match bookings::book(&self.host.db().pool, &asked, id, now, now + BOOKED).await.map_err(anyhow::Error::from)? {
                 Booked::Room => return Ok(Some(id)),
-                Booked::Full { used, more } => {
-                    self.announce_full(project, used, more, limit).await;
-                    return Err(Error::Denied(over_quota(used, more, limit)));
-                }
+                Booked::Full { used, more } => return Err(self.full(project, used, more, limit).await),
                 // Those who are before it may be refused yet.
                 Booked::Awaited if Instant::now() < deadline => tokio::time::sleep(LOOK).await,
                 Booked::Awaited => return Err(Error::Denied(Problem::unavailable("the room in the project's quota that other pushes have asked for"))),
@@ -132,20 +147,52 @@ impl App {
         }
     }
 
-    /// Whether one more blob of this size can ever fit: a client should hear it before it sends the rest.
+    /// Lets one more blob into the project, if it can belong to an image there and not too much lies there that belongs to none: a client should hear
+    /// it before it sends the rest.
     ///
     /// # Errors
     /// The quota, or the database.
-    pub(super) async fn blob_may_fit(&self, name: &RepositoryName, digest: &Digest, size: u64) -> Result<()> {
-        let place = self.place(name).await?;
-        let Some(limit) = self.settings(place.project).await?.quota_bytes else { return Ok(()) };
-        let db = &self.host.db().orm;
-        let used = usage::of(db, place.project).await?.unique_bytes.unsigned_abs();
-        if used.saturating_add(size) <= limit || usage::new_to(db, place.project, &[digest.to_string()]).await?.is_empty() {
-            return Ok(());
+    pub(super) async fn blob_may_come(&self, name: &RepositoryName, digest: &Digest, size: u64) -> Result<()> {
+        self.may_come(name, digest, size, 0).await
+    }
+
+    /// The same for a manifest: of blobs there may lie so much that only manifests help.
+    ///
+    /// # Errors
+    /// The quota, or the database.
+    pub(super) async fn manifest_may_come(&self, name: &RepositoryName, digest: &Digest, size: u64) -> Result<()> {
+        self.may_come(name, digest, size, FOR_MANIFESTS).await
+    }
+
+    async fn may_come(&self, name: &RepositoryName, digest: &Digest, size: u64, beyond: u64) -> Result<()> {
+        let Place { project, .. } = self.place(name).await?;
+        let Some(limit) = self.settings(project).await?.quota_bytes else { return Ok(()) };
+        let now = self.host.env.now();
+        let since = now - Duration::from_secs(self.config.gc_grace_seconds);
+        let most_unplaced = limit.saturating_add(beyond);
+        let asked = unplaced::Asked { project, digest: digest.as_str(), size_bytes: size, limit, most_unplaced };
+        match unplaced::take(&self.host.db().pool, &asked, now, since).await.map_err(anyhow::Error::from)? {
+            Taken::Room => Ok(()),
+            Taken::Full { used } => Err(self.full(project, used, size, limit).await),
+            Taken::Littered { unplaced } => Err(Error::Denied(littered(unplaced, size, most_unplaced, self.config.gc_grace_seconds))),
         }
-        self.announce_full(place.project, used, size, limit).await;
-        Err(Error::Denied(over_quota(used, size, limit)))
+    }
+
+    /// The project's quota, if it has one, with what is used of it.
+    ///
+    /// # Errors
+    /// No such project, or the database.
+    pub(super) async fn quota(&self, name: &RepositoryName) -> Result<Option<Quota>> {
+        let Place { project, .. } = self.place(name).await?;
+        let Some(limit) = self.settings(project).await?.quota_bytes else { return Ok(None) };
+        let used = usage::of(&self.host.db().orm, project).await?.unique_bytes.unsigned_abs();
+        Ok(Some(Quota { project, limit, used }))
+    }
+
+    /// Says that a project is full, to who asks and to those who follow it.
+    pub(super) async fn full(&self, project: ProjectId, used: u64, more: u64, limit: u64) -> Error {
+        self.announce_full(project, used, more, limit).await;
+        Error::Denied(over_quota(used, more, limit))
     }
 
     /// At most once an hour: a client that tries again and again is one piece of news.
@@ -167,6 +214,15 @@ fn over_quota(used: u64, more: u64, limit: u64) -> Problem {
     let detail = format!(
         "the project's storage quota is {limit} bytes; {used} are used and this needs {more} more. Delete images nobody needs \
          (`gantry registry retention run` finds them) or ask an administrator of the project for a larger quota"
+    );
+    Problem::new(Kind::QuotaExceeded, "registry.quota_exceeded", detail)
+}
+
+fn littered(unplaced: u64, more: u64, most: u64, grace_seconds: u64) -> Problem {
+    let detail = format!(
+        "{unplaced} bytes were uploaded to the project that belong to no image, and this would be {more} more; there may be {most}, by the storage quota. \
+         Push the manifests of the images that they are of; what belongs to none goes {} minutes after it was uploaded",
+        grace_seconds.div_ceil(60)
     );
     Problem::new(Kind::QuotaExceeded, "registry.quota_exceeded", detail)
 }

@@ -6,6 +6,7 @@ use gantry_kernel::Kind;
 use uuid::Uuid;
 
 use super::App;
+use super::settings::Quota;
 use crate::adapters::blob_store::{BodyError, Chunk, Staged, UploadError};
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
@@ -40,8 +41,17 @@ impl App {
     where
         E: Into<BodyError>,
     {
-        let chunk = Chunk { start, length, max: self.config.max_blob_bytes, patience: self.config.patience() };
-        Ok(self.blobs.append(id, name, chunk, body).await?)
+        let quota = self.quota(name).await?;
+        let most = self.config.max_blob_bytes;
+        let max = quota.as_ref().map_or(most, |quota| quota.largest().min(most));
+        let chunk = Chunk { start, length, max, patience: self.config.patience() };
+        let appended = self.blobs.append(id, name, chunk, body).await;
+        let is_too_large = matches!(appended, Err(UploadError::TooLarge(_)));
+        if let Some(Quota { project, limit, used }) = quota.filter(|_| is_too_large && max < most) {
+            self.end_refused(id).await;
+            return Err(self.full(project, used, max.saturating_add(1), limit).await);
+        }
+        Ok(appended?)
     }
 
     /// Checks the digest and makes the blob readable in the repository. On return it is durable.
@@ -67,12 +77,9 @@ impl App {
     }
 
     async fn settle_upload(&self, name: &RepositoryName, id: Uuid, digest: &Digest, staged: Staged) -> Result<()> {
-        if let Err(error) = self.blob_may_fit(name, digest, staged.size).await {
-            // What the quota does not let in must not lie on the disk until somebody looks for stale uploads.
-            if matches!(&error, Error::Denied(problem) if problem.kind == Kind::QuotaExceeded)
-                && let Err(fault) = self.blobs.end_upload(id).await
-            {
-                tracing::warn!(upload.id = %id, error = %fault, "an upload that the quota refuses could not be removed");
+        if let Err(error) = self.blob_may_come(name, digest, staged.size).await {
+            if matches!(&error, Error::Denied(problem) if problem.kind == Kind::QuotaExceeded) {
+                self.end_refused(id).await;
             }
             return Err(error);
         }
@@ -85,6 +92,13 @@ impl App {
             tracing::warn!(upload.id = %id, error = %error, "the rest of a finished upload could not be removed");
         }
         Ok(())
+    }
+
+    /// What the quota does not let in must not lie on the disk until somebody looks for stale uploads.
+    async fn end_refused(&self, id: Uuid) {
+        if let Err(fault) = self.blobs.end_upload(id).await {
+            tracing::warn!(upload.id = %id, error = %fault, "an upload that the quota refuses could not be removed");
+        }
     }
 
     /// Makes a blob that is in this repository already, or in another one, readable in this one. The caller may read `from`.

@@ -1,6 +1,6 @@
 //! What is on the disk, who may see it, and what nobody needs any more.
 
-use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Statement};
 use std::time::Duration;
 
@@ -120,14 +120,24 @@ pub async fn link(db: &impl ConnectionTrait, repository: &RepositoryName, digest
     Ok(())
 }
 
+/// One statement: a process that is killed between a link's end and the word that perhaps it was the last who needed the blob would leave content
+/// that nobody looks for.
+///
 /// # Errors
 /// Database.
 pub async fn unlink(db: &impl ConnectionTrait, repository: &RepositoryName, digest: &Digest) -> Result<bool, DbErr> {
-    let done = blob_links::Entity::delete_by_id((repository.to_string(), digest.to_string())).exec(db).await?;
-    // Perhaps that was the last who needed it.
-    let idle = blobs::Entity::update_many().col_expr(blobs::Column::Idle, Expr::value(true));
-    idle.filter(blobs::Column::Digest.eq(digest.as_str())).exec(db).await?;
-    Ok(done.rows_affected > 0)
+    #[derive(FromQueryResult)]
+    struct Row {
+        gone: i64,
+    }
+    // The row of `blobs` first, as for whoever makes links.
+    let sql = "with held as (select digest from blobs where digest = $2 for update),
+        gone as (delete from blob_links where repository = $1 and digest = $2 and (select count(*) from held) >= 0 returning digest),
+        marked as (update blobs b set idle = true from held where b.digest = held.digest)
+        select count(*) as gone from gone";
+    let values = [repository.as_str().into(), digest.as_str().into()];
+    let row = Row::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).one(db).await?;
+    Ok(row.is_some_and(|row| row.gone > 0))
 }
 
 /// Those of `digests` that are readable in the repository: uploaded there, or part of a manifest there.

@@ -182,17 +182,25 @@ pub async fn forget(tx: &mut PgConnection, before: OffsetDateTime, limit: i64) -
     Ok((gone, looked.len()))
 }
 
-/// Removes links that served their purpose: older than `before`, and not what makes a sparse image's late layer readable.
+/// Removes links that served their purpose: older than `before`, and not what makes a sparse image's late layer readable. Their blobs are looked at
+/// by the next collection: one that was passed over because of a link would never be looked at again else.
 ///
 /// # Errors
 /// Database.
 pub async fn remove_old_links(pool: &PgPool, before: OffsetDateTime) -> Result<u64, sqlx::Error> {
-    // One that somebody has at this moment is being renewed, and not waited for while others may wait for those that are removed.
+    // What somebody has at this moment is being renewed, and not waited for while others may wait for what is held here.
     let sql = "with old as (
             select repository, digest from blob_links l where at < $1 and not exists
-            (select from manifest_blobs m where m.repository = l.repository and m.blob = l.digest and not m.present) for update skip locked)
-        delete from blob_links l using old where l.repository = old.repository and l.digest = old.digest";
-    Ok(sqlx::query(sql).bind(before).execute(pool).await?.rows_affected())
+            (select from manifest_blobs m where m.repository = l.repository and m.blob = l.digest and not m.present) for update skip locked),
+        held as (select digest from blobs b where b.digest in (select digest from old) for update skip locked),
+        gone as (
+            delete from blob_links l using old where l.repository = old.repository and l.digest = old.digest and (
+                old.digest in (select digest from held) or not exists (select from blobs b where b.digest = old.digest))
+            returning l.digest),
+        marked as (update blobs b set idle = true from (select distinct digest from gone) g where b.digest = g.digest and not b.idle)
+        select count(*) from gone";
+    let gone: i64 = sqlx::query_scalar(sql).bind(before).fetch_one(pool).await?;
+    Ok(gone.unsigned_abs())
 }
 
 /// Blobs that were not checked since `before`, the longest first: digest, size, sums.

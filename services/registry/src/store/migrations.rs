@@ -15,6 +15,9 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("registry-0052-fetches", FETCHES),
     ("registry-0053-layer-content", "alter table layer_inventories add column content text"),
     ("registry-0054-quota-bookings", QUOTA_BOOKINGS),
+    // Content that collection passed over for the sake of a link, and never looked at again: it looks once at everything.
+    ("registry-0055-idle-again", "update blobs set idle = true where not idle"),
+    ("registry-0056-unplaced", UNPLACED),
 ];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it
@@ -146,3 +149,8 @@ const UPLOADS: &str = "
 const QUOTA_BOOKINGS: &str = "
     create table quota_bookings (id uuid primary key, project uuid not null, digests text[] not null, sizes bigint[] not null, until timestamptz not null);
     create index quota_bookings_project on quota_bookings (project);";
+
+/// Blobs that came to a project with a quota and belonged to no image then. Whether one does by now says the read model.
+const UNPLACED: &str = "
+    create table unplaced_content (project uuid not null, digest text not null, size_bytes bigint not null, at timestamptz not null, primary key (project, digest));
+    create index unplaced_content_at on unplaced_content (at);";

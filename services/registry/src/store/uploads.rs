@@ -164,3 +164,12 @@ pub async fn stale(pool: &PgPool, before: OffsetDateTime, limit: i64) -> Result<
     let sql = "select id from uploads where touched_at < $1 and (writer is null or writer_until < $1) order by touched_at limit $2";
     sqlx::query_scalar(sql).bind(before).bind(limit).fetch_all(pool).await
 }
+
+/// Those that have bytes: whose they are, how many, and when somebody has touched them last; the oldest first.
+///
+/// # Errors
+/// Database.
+pub async fn open(pool: &PgPool, limit: i64) -> Result<Vec<(Uuid, String, i64, OffsetDateTime)>, sqlx::Error> {
+    let sql = "select id, repository, offset_bytes, touched_at from uploads where offset_bytes > 0 order by touched_at limit $1";
+    sqlx::query_as(sql).bind(limit).fetch_all(pool).await
+}

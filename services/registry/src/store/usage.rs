@@ -37,25 +37,6 @@ pub async fn recount(db: &impl ConnectionTrait, project: ProjectId) -> Result<Us
     Ok(Usage::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [project.0.into()])).one(db).await?.unwrap_or_default())
 }
 
-/// Those of `digests` that the project does not keep yet.
-///
-/// # Errors
-/// Database.
-pub async fn new_to(db: &impl ConnectionTrait, project: ProjectId, digests: &[String]) -> Result<Vec<String>, DbErr> {
-    #[derive(FromQueryResult)]
-    struct Row {
-        digest: String,
-    }
-    let sql = "select digest from project_content where project = $1 and digest = any($2)";
-    let values = [project.0.into(), digests.to_vec().into()];
-    let known: Vec<String> =
-        Row::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await?.into_iter().map(|r| r.digest).collect();
-    let mut new: Vec<String> = digests.iter().filter(|d| !known.contains(d)).cloned().collect();
-    new.sort();
-    new.dedup();
-    Ok(new)
-}
-
 /// How many of the project's images have each piece of content.
 ///
 /// # Errors

@@ -202,6 +202,48 @@ async fn an_operator_collects_first_dry_then_in_earnest() {
     assert_eq!((told["items"][0]["bytes"].as_u64(), told["items"][0]["by"].as_str()), (Some(17), Some("user:test")));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_was_kept_for_a_link_goes_when_the_link_is_old() {
+    let (stage, token, _) = begun().await;
+    let db = &stage.host.db().pool;
+    let orphan = stage.upload(REPO, &token, b"mounted a moment later than it came").await;
+    let app = stage.collector(3600);
+    let age = |table: &str, column: &str, minutes: i32| {
+        let sql = format!("update {table} set {column} = now() - {minutes} * interval '1 minute' where digest = $1");
+        let orphan = orphan.to_string();
+        async move { sqlx::query(sqlx::AssertSqlSafe(sql)).bind(orphan).execute(db).await.unwrap().rows_affected() }
+    };
+    let collect = || async { app.collect(Duration::from_secs(3600), false, "user:test").await.unwrap().unwrap() };
+    // Needed longer ago than it was mounted: the round between looks at it in vain.
+    assert_eq!((age("blobs", "touched_at", 61).await, age("blob_links", "at", 59).await), (1, 1));
+    assert_eq!(collect().await.blobs, 0);
+    assert!(app.blobs.size(&orphan).await.unwrap().is_some());
+    assert_eq!(age("blob_links", "at", 62).await, 1);
+    let freed = collect().await;
+    assert_eq!((freed.links, freed.blobs), (1, 1));
+    assert_eq!(app.blobs.size(&orphan).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_manifest_that_cannot_be_kept_no_file_stays() {
+    let (stage, token, _) = begun().await;
+    let mut image = Image::simple("its manifest is a file");
+    image.upload(&stage, REPO, &token).await;
+    image.manifest["annotations"] = json!({ "large": "x".repeat(40_000) });
+    let db = stage.host.db();
+    let change = async |what: &str| {
+        let sql = format!("alter table {}.blobs {what}", db.schema);
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&db.admin).await.unwrap();
+    };
+    change("add constraint refused check (size_bytes < 40000) not valid").await;
+    assert_eq!(stage.push(REPO, "v1", &token, &image.manifest).await.status(), 500);
+    let entries = std::fs::read_dir(stage.world.home.path().join("registry/uploads")).unwrap();
+    let files: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).filter(|name| name.to_string_lossy().ends_with(".whole")).collect();
+    assert!(files.is_empty(), "{files:?}");
+    change("drop constraint refused").await;
+    assert_eq!(stage.push(REPO, "v1", &token, &image.manifest).await.status(), 201);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Image number, repository, tag.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gantry_kernel::{Role, Uuid};
 use gantry_registry::store::bookings::{self, Asked, Booked};
+use gantry_registry::store::unplaced::{self, Taken};
 use gantry_registry::store::usage;
 use gantry_testkit::clause;
 use http::Method;
@@ -257,6 +258,87 @@ async fn room_in_a_quota_stays_booked_until_its_push_is_over_and_no_longer_than_
     bookings::forget_over(pool, now + Duration::from_secs(122)).await.unwrap();
     assert_eq!(ask("b", 60, 6, 61).await, Booked::Room, "collection has removed what nobody gave back");
     assert_eq!(ask("d", u64::MAX, 5, 61).await, Booked::Full { used: 0, more: i64::MAX.unsigned_abs() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_belongs_to_no_image_is_counted_once_and_for_the_grace_period_only() {
+    let stage = Stage::new().await;
+    let (pool, project, now) = (&stage.host.db().pool, stage.shop.id, stage.host.env.now());
+    let ask = async |digest: &str, size_bytes: u64, after: u64| {
+        let at = now + Duration::from_secs(after);
+        let asked = unplaced::Asked { project, digest, size_bytes, limit: 100, most_unplaced: if digest == "manifest" { 110 } else { 100 } };
+        unplaced::take(pool, &asked, at, at - Duration::from_secs(60)).await.unwrap()
+    };
+    assert_eq!((ask("a", 60, 0).await, ask("a", 60, 1).await), (Taken::Room, Taken::Room), "the same is no more");
+    assert_eq!((ask("b", 60, 1).await, ask("b", 40, 1).await), (Taken::Littered { unplaced: 60 }, Taken::Room));
+    assert_eq!(ask("c", 1, 1).await, Taken::Littered { unplaced: 100 });
+    assert_eq!(ask("d", 101, 1).await, Taken::Full { used: 0 });
+    assert_eq!(ask("manifest", 10, 1).await, Taken::Room, "it is what makes an image of the others");
+    assert_eq!(ask("c", 100, 62).await, Taken::Room, "the others are collected by then");
+    assert_eq!(ask("d", u64::MAX, 62).await, Taken::Full { used: 0 });
+    unplaced::forget_old(pool, now + Duration::from_secs(63)).await.unwrap();
+    assert_eq!(ask("d", 100, 62).await, Taken::Room);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_without_an_image_are_refused_where_too_much_of_them_lies_there() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (access, token) = (stage.world.token(ada, "ada"), stage.full(ada, REPO));
+    assert_eq!(put(&stage, &access, "quota", json!({ "bytes": 20_000 })).await.0, 200);
+    // Noise does not compress.
+    let mut seed = 11_u32;
+    let noise: Vec<u8> = (0..9_000)
+        .map(|_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        })
+        .collect();
+    let image = Image::of(vec![layer(&[("noise", &noise)])], "amd64");
+    image.upload(&stage, REPO, &token).await;
+    stage.upload(REPO, &token, &[1; 9_000]).await;
+    let third = [2_u8; 9_000];
+    let digest = gantry_registry::domain::digest::Digest::of(gantry_registry::domain::digest::Algorithm::Sha256, &third);
+    let path = format!("/v2/{REPO}/blobs/uploads/?digest={digest}");
+    let push = async || stage.request(Method::POST, &path, &token).body(third.to_vec()).send().await.unwrap();
+    let refused = push().await;
+    let (status, body) = (refused.status(), refused.json::<Value>().await.unwrap());
+    assert_eq!((status.as_u16(), &body["errors"][0]["detail"]["reason"]), (403, &json!("registry.quota_exceeded")));
+    assert!(body["errors"][0]["message"].as_str().unwrap().contains("belong to no image"), "{body}");
+    // What lies there may come again, and what an image has lies there no more.
+    stage.upload(REPO, &token, &[1; 9_000]).await;
+    assert_eq!(stage.push(REPO, "v1", &token, &image.manifest).await.status(), 201);
+    assert_eq!(push().await.status(), 201);
+
+    // One that is larger than the quota ends while it comes.
+    let begun = stage.request(Method::POST, &format!("/v2/{REPO}/blobs/uploads/"), &token).send().await.unwrap();
+    let at = begun.headers()["location"].to_str().unwrap().to_owned();
+    let refused = stage.request(Method::PATCH, &at, &token).body(vec![3_u8; 30_000]).send().await.unwrap();
+    assert_eq!(code(refused).await, (403, "DENIED".into()));
+    assert_eq!(code(stage.request(Method::GET, &at, &token).send().await.unwrap()).await, (404, "BLOB_UPLOAD_UNKNOWN".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_were_left_end_before_their_time_where_they_are_more_than_the_quota() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (access, token) = (stage.world.token(ada, "ada"), stage.full(ada, REPO));
+    let mut uploads = Vec::new();
+    for _ in 0..2 {
+        let begun = stage.request(Method::POST, &format!("/v2/{REPO}/blobs/uploads/"), &token).send().await.unwrap();
+        let at = begun.headers()["location"].to_str().unwrap().to_owned();
+        assert_eq!(stage.request(Method::PATCH, &at, &token).body(vec![5_u8; 15_000]).send().await.unwrap().status(), 202);
+        uploads.push(at);
+    }
+    let folder = stage.world.home.path().join("registry/uploads").join(uploads[0].rsplit('/').next().unwrap());
+    std::fs::File::options().append(true).open(folder.join("data")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    // One each time: settings that were read a moment ago are remembered for that long.
+    let end = async || stage.collector(3600).end_littering_uploads().await.unwrap();
+    assert_eq!(end().await, 0, "there is no quota");
+    assert_eq!(put(&stage, &access, "quota", json!({ "bytes": 20_000 })).await.0, 200);
+    assert_eq!(end().await, 1);
+    let status = async |at: &str| stage.request(Method::GET, at, &token).send().await.unwrap().status().as_u16();
+    assert_eq!((status(&uploads[0]).await, status(&uploads[1]).await), (404, 204));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

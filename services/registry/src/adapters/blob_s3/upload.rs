@@ -23,6 +23,7 @@ use super::super::upload_fs::Progress;
 use super::BlobS3;
 use super::fault::io as fault;
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::littering::Open;
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::Sums;
 use crate::error::is_away;
@@ -41,6 +42,8 @@ const LEASE: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(12);
 const LOOK: Duration = Duration::from_millis(200);
 const STALE: i64 = 500;
+/// Uploads that are looked at together, the oldest of all.
+const MOST_OPEN: i64 = 100_000;
 
 /// An upload that this request has for itself.
 struct Held {
@@ -306,6 +309,17 @@ impl BlobS3 {
             self.delete(keys).await?;
         }
         Ok(true)
+    }
+
+    pub(super) async fn under_way(&self) -> io::Result<Vec<(String, Open)>> {
+        let now = self.host.env.now();
+        let rows = uploads::open(self.pool(), MOST_OPEN).await.map_err(io::Error::other)?;
+        let open = |(id, repository, bytes, touched_at): (Uuid, String, i64, time::OffsetDateTime)| {
+            // One that was touched by a clock that is ahead is not idle.
+            let idle = Duration::try_from(now - touched_at).unwrap_or_default();
+            (repository, Open { id, bytes: bytes.unsigned_abs(), idle })
+        };
+        Ok(rows.into_iter().map(open).collect())
     }
 
     pub(super) async fn remove_stale(&self, age: Duration) -> io::Result<u64> {

@@ -174,6 +174,60 @@ async fn only_uploads_left_alone_are_removed() {
 }
 
 #[tokio::test]
+async fn uploads_under_way_are_told_with_their_bytes_and_since_when_nobody_was_at_them() {
+    let (folder, store) = begun().await;
+    store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap();
+    let staged = store.stage(Uuid::from_u128(8), Digest::of(Algorithm::Sha256, b"x"), Bytes::from_static(b"x")).await.unwrap();
+    assert!(staged.file().is_some_and(|file| file.exists()), "beside what is no upload");
+    let data = OpenOptions::new().append(true).open(folder.path().join("uploads").join(ID.to_string()).join("data")).unwrap();
+    data.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let open = store.open_uploads().await.unwrap();
+    assert_eq!((open.len(), open[0].0.as_str(), open[0].1.id, open[0].1.bytes), (1, "acme/shop/web", ID, 5));
+    assert!(open[0].1.idle > Duration::from_secs(3600));
+    data.lock().unwrap();
+    assert_eq!(store.open_uploads().await.unwrap()[0].1.idle, Duration::ZERO, "somebody is at it");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_being_written_is_not_stale_however_the_clock_jumps() {
+    let (folder, store) = begun().await;
+    store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap();
+    // As a request, here or at another replica, has it.
+    let data = OpenOptions::new().append(true).open(folder.path().join("uploads").join(ID.to_string()).join("data")).unwrap();
+    data.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    data.lock().unwrap();
+    assert_eq!(store.remove_stale_uploads(Duration::from_secs(60)).await.unwrap(), 0);
+    drop(data);
+    assert_eq!(store.remove_stale_uploads(Duration::from_secs(60)).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_of_which_the_disk_lost_something_is_over_and_comes_anew() {
+    let (_folder, store) = begun().await;
+    let refuse = |n| store.disk.told.refusals.store(n, std::sync::atomic::Ordering::SeqCst);
+    let digest = Digest::of(Algorithm::Sha256, b"hello");
+    store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap();
+    refuse(1);
+    assert!(matches!(store.finish(ID, &name(), &digest, 0).await, Err(UploadError::Io(_))));
+    // Tried again, the disk would say that all is well.
+    assert!(matches!(store.finish(ID, &name(), &digest, 0).await, Err(UploadError::Unknown)));
+
+    // The same while bytes come, of which so many are there that the disk is told to write.
+    store.start_upload(ID, &name(), Algorithm::Sha256).await.unwrap();
+    let piece = Bytes::from(vec![7u8; 1 << 20]);
+    let pieces = || stream::iter((0..33).map(|_| Ok::<_, io::Error>(piece.clone())).collect::<Vec<_>>());
+    refuse(1);
+    assert!(matches!(store.append(ID, &name(), chunk(None), pieces()).await, Err(UploadError::Io(_))));
+    assert!(matches!(store.upload_offset(ID, &name()).await, Err(UploadError::Unknown)));
+
+    store.start_upload(ID, &name(), Algorithm::Sha256).await.unwrap();
+    assert_eq!(store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap(), 5);
+    let staged = store.finish(ID, &name(), &digest, 0).await.unwrap();
+    store.publish([&staged]).await.unwrap();
+    assert_eq!(store.size(&digest).await.unwrap(), Some(5));
+}
+
+#[tokio::test]
 async fn a_sender_that_falls_silent_is_cut_off() {
     let (_folder, store) = begun().await;
     let slow = store.append(ID, &name(), Chunk { patience: Duration::from_millis(20), ..chunk(None) }, stream::pending::<Result<Bytes, io::Error>>()).await;

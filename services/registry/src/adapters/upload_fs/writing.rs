@@ -7,6 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
+use crate::adapters::disk::Disk;
 use crate::adapters::feed::{Batch, QUEUE};
 use crate::domain::digest::{Algorithm, Hasher};
 use crate::domain::sums::{BLOCK, Summing};
@@ -40,7 +41,15 @@ const WRITTEN_BACK: u64 = 32 << 20;
 pub(super) type Written = (u64, Guard, File);
 
 /// Holds the guard until the last byte is written, also when the request's future is dropped half-way.
-pub(super) fn write(mut file: File, path: &Path, at: u64, algorithm: Algorithm, mut inbox: mpsc::Receiver<Batch>, mut guard: Guard) -> io::Result<Written> {
+pub(super) fn write(
+    mut file: File,
+    path: &Path,
+    at: u64,
+    algorithm: Algorithm,
+    mut inbox: mpsc::Receiver<Batch>,
+    mut guard: Guard,
+    disk: &Disk,
+) -> io::Result<Written> {
     // Taken out: after an error half-way the state is lost, and the next request reads the file again.
     let mut progress = match guard.take() {
         Some(progress) if progress.offset == at => progress,
@@ -66,7 +75,7 @@ pub(super) fn write(mut file: File, path: &Path, at: u64, algorithm: Algorithm, 
             }
             progress
         })?;
-        let written = write_and_pass(&mut file, [first, second], &mut inbox, &batches);
+        let written = write_and_pass((&mut file, disk), [first, second], &mut inbox, &batches);
         drop(batches);
         let progress = hasher.join().map_err(|_| io::Error::other("the digest could not be computed"))?;
         io::Result::Ok((progress, written))
@@ -81,15 +90,21 @@ pub(super) fn write(mut file: File, path: &Path, at: u64, algorithm: Algorithm, 
 type Flushing = std::thread::JoinHandle<io::Result<()>>;
 
 /// The first batch is on the disk already.
-fn write_and_pass(file: &mut File, batches: [Batch; 2], inbox: &mut mpsc::Receiver<Batch>, hasher: &std::sync::mpsc::SyncSender<Batch>) -> io::Result<()> {
+fn write_and_pass(
+    to: (&mut File, &Disk),
+    batches: [Batch; 2],
+    inbox: &mut mpsc::Receiver<Batch>,
+    hasher: &std::sync::mpsc::SyncSender<Batch>,
+) -> io::Result<()> {
     let mut flushing = None;
-    let passed = pass(file, batches, inbox, hasher, &mut flushing);
-    // Waited for in any case: it shares the file's lock, which would keep away whoever comes next.
-    passed.and(flushed(flushing))
+    let passed = pass(to, batches, inbox, hasher, &mut flushing);
+    // Waited for in any case: it shares the file's lock, which would keep away whoever comes next. Its fault counts more than another: the upload
+    // cannot go on.
+    flushed(flushing).and(passed)
 }
 
 fn pass(
-    file: &mut File,
+    (file, disk): (&mut File, &Disk),
     [first, second]: [Batch; 2],
     inbox: &mut mpsc::Receiver<Batch>,
     hasher: &std::sync::mpsc::SyncSender<Batch>,
@@ -105,8 +120,8 @@ fn pass(
         if fresh >= WRITTEN_BACK && flushing.as_ref().is_none_or(Flushing::is_finished) {
             fresh = 0;
             flushed(flushing.take())?;
-            let file = file.try_clone()?;
-            *flushing = Some(std::thread::Builder::new().name("blob-flush".into()).spawn(move || file.sync_data())?);
+            let (file, disk) = (file.try_clone()?, disk.clone());
+            *flushing = Some(std::thread::Builder::new().name("blob-flush".into()).spawn(move || disk.sync_data(&file))?);
         }
         next = inbox.blocking_recv();
     }

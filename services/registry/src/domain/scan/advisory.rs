@@ -109,7 +109,11 @@ impl Record {
             return Vec::new();
         }
         let mut aliases = self.aliases;
-        aliases.extend(self.upstream.into_iter().filter(|u| u.starts_with("CVE-")));
+        for upstream in self.upstream.into_iter().filter(|u| u.starts_with("CVE-")) {
+            if !aliases.contains(&upstream) {
+                aliases.push(upstream);
+            }
+        }
         let mut advisories = Vec::new();
         for affected in self.affected {
             let Some(package) = affected.package else { continue };
@@ -256,6 +260,7 @@ fn system(inventory: &Inventory) -> Vec<String> {
         "sle-micro" => vec![format!("SUSE:Linux Enterprise Micro {}", inventory.os_version)],
         "sl-micro" => vec![format!("SUSE:Linux Micro {}", inventory.os_version)],
         "wolfi" => vec!["Wolfi".into()],
+        "chainguard" => vec!["Chainguard".into()],
         _ => Vec::new(),
     }
 }
@@ -282,8 +287,11 @@ pub fn concerns(advisory: &Advisory, installed: &Installed) -> Concern {
             return Concern::Yes { fixed };
         }
     }
-    // The list of versions counts as well as the ranges (schema, "affected[].versions field").
-    if advisory.versions.iter().any(|v| v == version) { Concern::Yes { fixed: None } } else { Concern::No }
+    // The list of versions counts as well as the ranges (schema, "affected[].versions field"). Languages write one version in several ways: `1.0` and
+    // `1.0.0`, `v1.0` and `1.0`, `1.0-rc1` and `1.0rc1`. Systems have one way, and an rpm without a release would be all of its releases.
+    let is_language = LANGUAGES.iter().any(|(kind, _)| *kind == installed.kind);
+    let is_listed = advisory.versions.iter().any(|v| v == version || (is_language && compare(v, version).is_eq()));
+    if is_listed { Concern::Yes { fixed: None } } else { Concern::No }
 }
 
 /// The evaluation algorithm of the schema: walk the events in version order. `Some` when affected, with the fix.
@@ -400,6 +408,17 @@ mod tests {
     }
 
     #[test]
+    fn a_listed_version_of_a_language_counts_however_it_is_written() {
+        let is_concerned = |ecosystem: &str, kind: &str, listed: &str, there: &str| {
+            let advisory = Advisory { ecosystem: ecosystem.into(), ranges: vec![], versions: vec![listed.into()], ..advisory(json!([])) };
+            concerns(&advisory, &installed(kind, there)) != Concern::No
+        };
+        assert!(is_concerned("PyPI", "pypi", "1.0rc1", "1.0.0-rc1") && is_concerned("Go", "golang", "1.2.3", "v1.2.3"));
+        assert!(is_concerned("Maven", "maven", "2.0", "2.0.0") && is_concerned("Red Hat:9", "rpm", "1.0-1.el9", "1.0-1.el9"));
+        assert!(!is_concerned("PyPI", "pypi", "1.0", "1.0+cu118") && !is_concerned("Red Hat:9", "rpm", "1.0", "1.0-1.el9"));
+    }
+
+    #[test]
     fn withdrawn_records_say_nothing() {
         let record = json!({"id": "X", "withdrawn": "2024-01-01T00:00:00Z", "affected": [{"package": {"ecosystem": "Debian:12", "name": "x"}}]});
         assert!(serde_json::from_value::<Record>(record).unwrap().advisories().is_empty());
@@ -475,6 +494,7 @@ mod tests {
         assert_eq!(system("sles", "15.5"), ["SUSE:15.5"]);
         assert_eq!(system("sle-micro", "5.2"), ["SUSE:Linux Enterprise Micro 5.2"]);
         assert_eq!(system("opensuse-tumbleweed", "20261130"), ["openSUSE:Tumbleweed"]);
+        assert_eq!((system("wolfi", "20230201"), system("chainguard", "20230214")), (vec!["Wolfi".to_owned()], vec!["Chainguard".to_owned()]));
     }
 
     #[test]

@@ -36,10 +36,17 @@ pub fn sarif(subject: &str, report: &Report) -> Value {
     let rules: Vec<Value> = rules
         .into_iter()
         .map(|f| {
+            // SARIF 2.1.0, 3.8.2: each tag once.
+            let mut tags: Vec<&str> = Vec::new();
+            for alias in &f.aliases {
+                if !tags.contains(&alias.as_str()) {
+                    tags.push(alias);
+                }
+            }
             let mut rule = json!({
                 "id": f.id,
                 "shortDescription": { "text": if f.summary.is_empty() { f.id.as_str() } else { f.summary.as_str() } },
-                "properties": { "tags": f.aliases, "severity": f.severity.as_str() },
+                "properties": { "tags": tags, "severity": f.severity.as_str() },
             });
             // Readers want a text there, or nothing.
             if let Some(score) = f.score {
@@ -168,9 +175,11 @@ mod tests {
         assert_eq!(run["results"][1]["suppressions"][0]["justification"], "not reachable");
         assert_eq!(run["tool"]["driver"]["rules"][0]["properties"]["security-severity"], "7.5");
         let mut unscored = report();
+        unscored.findings[0].aliases = ["CVE-2", "GHSA-1", "CVE-2"].map(String::from).to_vec();
         unscored.findings[0].score = None;
         let sarif = super::sarif("acme/shop/web@sha256:x", &unscored);
         assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"][0]["properties"].get("security-severity"), None);
+        assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"][0]["properties"]["tags"], json!(["CVE-2", "GHSA-1"]));
     }
 
     #[test]

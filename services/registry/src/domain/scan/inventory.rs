@@ -18,7 +18,7 @@ const RPM_FOLDERS: [&str; 2] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/"];
 const RPM_FILES: [&str; 3] = ["rpmdb.sqlite", "Packages.db", "Packages"];
 
 /// Raised when the readers below change, so that kept inventories are made anew.
-pub const VERSION: i32 = 5;
+pub const VERSION: i32 = 6;
 
 /// One installed package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ pub fn interest(path: &str, executable: bool) -> Interest {
         || (name == "package.json" && is_npm_package(folder))
         || (name == "package-lock.json" && !path.contains("node_modules/"))
         || (name == "METADATA" && folder.ends_with(".dist-info"))
-        || (name == "PKG-INFO" && folder.ends_with(".egg-info"))
+        || (name == "PKG-INFO" && (folder.ends_with(".egg-info") || folder.rsplit('/').next() == Some("EGG-INFO")))
         || name.ends_with(".egg-info")
         || name == "Cargo.lock"
         || java::is_archive(path);
@@ -125,6 +125,19 @@ pub fn interest(path: &str, executable: bool) -> Interest {
     } else {
         Interest::None
     }
+}
+
+/// Whether something that is no folder keeps files from being seen that tell of packages, where it stands at this path: at one of them, or where the
+/// way to some would lead.
+pub fn may_hide(path: &str) -> bool {
+    let mut system = [DPKG_STATUS, DPKG_STATUS_DIR, APK_INSTALLED, APK_INSTALLED_USR].into_iter().chain(OS_RELEASE).chain(RPM_FOLDERS);
+    let leads = |file: &str| file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    let name = path.rsplit('/').next().unwrap_or(path);
+    interest(path, false) != Interest::None
+        || name == "node_modules"
+        || path.contains("node_modules/")
+        || [".dist-info", ".egg-info", ".egg"].iter().any(|end| name.ends_with(end))
+        || system.any(leads)
 }
 
 /// `node_modules/<name>` or `node_modules/@<scope>/<name>`, itself somewhere.
@@ -199,13 +212,14 @@ impl Found {
     }
 }
 
-/// Paragraphs of `Field: value` (deb-control); packages removed but not purged do not count.
+/// Paragraphs of `Field: value` (deb-control); packages removed but not purged do not count. Those whose set-up has not ended (dpkg(1), "Package
+/// states": `unpacked`, `half-configured`, triggers that wait) have their files all the same.
 fn dpkg(text: &str) -> Vec<Package> {
     let mut packages = Vec::new();
     for paragraph in paragraphs(text) {
         let field = |name: &str| paragraph.iter().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         let (Some(name), Some(version)) = (field("Package"), field("Version")) else { continue };
-        if field("Status").is_some_and(|s| !s.ends_with(" installed")) {
+        if field("Status").is_some_and(|s| matches!(s.rsplit(' ').next(), Some("not-installed" | "config-files"))) {
             continue;
         }
         // `Source: name (version)`: the version is there only when it differs.
@@ -364,6 +378,14 @@ mod tests {
     }
 
     #[test]
+    fn a_package_whose_set_up_has_not_ended_is_there() {
+        let states = ["installed", "unpacked", "half-configured", "triggers-pending", "half-installed", "config-files", "not-installed"];
+        let text: String = states.iter().map(|state| format!("Package: p-{state}\nStatus: install ok {state}\nVersion: 1\n\n")).collect();
+        let found: Vec<_> = dpkg(&text).into_iter().map(|p| p.name).collect();
+        assert_eq!(found, ["p-installed", "p-unpacked", "p-half-configured", "p-triggers-pending", "p-half-installed"]);
+    }
+
+    #[test]
     fn apk_packages_carry_their_origin() {
         let packages = apk("C:Q1abc\nP:libssl3\nV:3.1.4-r1\nA:x86_64\no:openssl\n\nP:musl\nV:1.2.4-r2\nA:x86_64\n");
         assert_eq!((packages[0].name.as_str(), packages[0].source.as_str()), ("libssl3", "openssl"));
@@ -426,6 +448,7 @@ mod tests {
             "app/node_modules/@babel/core/package.json",
             "usr/lib/python3/dist-packages/x-1.dist-info/METADATA",
             "usr/lib/python3/x.egg-info",
+            "usr/lib/python3/x-1-py3.egg/EGG-INFO/PKG-INFO",
             "srv/Cargo.lock",
             "srv/app.jar",
             "srv/package-lock.json",

@@ -148,43 +148,10 @@ enum Taken {
 impl Run {
     fn take(&mut self, recorded: &Recorded, event: Event) -> anyhow::Result<Taken> {
         match event {
-            Event::ManifestPushed {
-                org,
-                project,
-                repository,
-                digest,
-                media_type,
-                artifact_type,
-                subject,
-                size_bytes,
-                blobs,
-                missing,
-                manifests,
-                platforms,
-                annotations,
-            } if manifests.is_empty() => {
-                let total_bytes = signed(size_bytes + blobs.iter().map(|b| b.size_bytes).sum::<u64>());
-                let (blobs, sizes) = blobs.into_iter().map(|b| (b.digest, signed(b.size_bytes))).unzip();
-                self.pushes.push(Push {
-                    position: recorded.position,
-                    org: org.0,
-                    project: project.0,
-                    repository,
-                    digest,
-                    media_type,
-                    artifact_type,
-                    subject,
-                    size_bytes: signed(size_bytes),
-                    total_bytes,
-                    platforms,
-                    annotations,
-                    pushed_by: recorded.meta.actor.clone(),
-                    pushed_at: moment(recorded.at)?,
-                    blobs,
-                    sizes,
-                    missing,
-                });
-            }
+            event @ Event::ManifestPushed { .. } => match push_of(recorded, event)? {
+                Some((push, children)) if children.is_empty() => self.pushes.push(push),
+                _ => return Ok(Taken::Not),
+            },
             Event::TagMoved { repository, tag, digest, from, .. } => {
                 let (by_whom, at) = (recorded.meta.actor.clone(), moment(recorded.at)?);
                 self.moves.push(Move { position: recorded.position, repository, tag, digest, previous: from, by_whom, at });
@@ -210,7 +177,8 @@ fn repository_of(event: &Event) -> &str {
     }
 }
 
-async fn pushed(tx: &DatabaseTransaction, recorded: &Recorded, event: Event) -> anyhow::Result<()> {
+/// What a push leaves, and the manifests it lists: the one place that takes its event apart. None of another event.
+fn push_of(recorded: &Recorded, event: Event) -> anyhow::Result<Option<(Push, Vec<String>)>> {
     let Event::ManifestPushed {
         org,
         project,
@@ -227,28 +195,52 @@ async fn pushed(tx: &DatabaseTransaction, recorded: &Recorded, event: Event) -> 
         annotations,
     } = event
     else {
-        return Ok(());
+        return Ok(None);
     };
-    let own: u64 = size_bytes + blobs.iter().map(|b| b.size_bytes).sum::<u64>();
-    let (digests, sizes): (Vec<String>, Vec<i64>) = blobs.into_iter().map(|b| (b.digest, signed(b.size_bytes))).unzip();
+    let total_bytes = signed(size_bytes + blobs.iter().map(|b| b.size_bytes).sum::<u64>());
+    let (blobs, sizes) = blobs.into_iter().map(|b| (b.digest, signed(b.size_bytes))).unzip();
+    let push = Push {
+        position: recorded.position,
+        org: org.0,
+        project: project.0,
+        repository,
+        digest,
+        media_type,
+        artifact_type,
+        subject,
+        size_bytes: signed(size_bytes),
+        total_bytes,
+        platforms,
+        annotations,
+        pushed_by: recorded.meta.actor.clone(),
+        pushed_at: moment(recorded.at)?,
+        blobs,
+        sizes,
+        missing,
+    };
+    Ok(Some((push, manifests)))
+}
+
+async fn pushed(tx: &DatabaseTransaction, recorded: &Recorded, event: Event) -> anyhow::Result<()> {
+    let Some((push, children)) = push_of(recorded, event)? else { return Ok(()) };
     let values = [
-        repository.into(),
-        org.0.into(),
-        project.0.into(),
+        push.repository.into(),
+        push.org.into(),
+        push.project.into(),
         recorded.at.into(),
-        digest.into(),
-        media_type.into(),
-        artifact_type.into(),
-        subject.into(),
-        signed(size_bytes).into(),
-        signed(own).into(),
-        manifests.into(),
-        json!(platforms).into(),
-        json!(annotations).into(),
-        recorded.meta.actor.clone().into(),
-        digests.into(),
-        sizes.into(),
-        missing.into(),
+        push.digest.into(),
+        push.media_type.into(),
+        push.artifact_type.into(),
+        push.subject.into(),
+        push.size_bytes.into(),
+        push.total_bytes.into(),
+        children.into(),
+        json!(push.platforms).into(),
+        json!(push.annotations).into(),
+        push.pushed_by.into(),
+        push.blobs.into(),
+        push.sizes.into(),
+        push.missing.into(),
     ];
     tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, PUSHED, values)).await?;
     Ok(())

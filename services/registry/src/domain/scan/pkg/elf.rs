@@ -10,6 +10,9 @@ use super::{plain, slice, u16_at, u32_at, u64_at};
 /// Bytes of an unpacked list of crates.
 const LARGEST_LIST: u64 = 8 << 20;
 const MOST_SECTIONS: usize = 1000;
+/// What Go's list of modules begins with, at a multiple of 16 bytes (debug/buildinfo).
+const GO_MARK: &[u8] = b"\xff Go buildinf:";
+const GO_ALIGNED: usize = 16;
 
 /// The architecture as images name it (GOARCH), with its bits and byte order.
 pub fn machine(head: &[u8]) -> Option<&'static str> {
@@ -41,7 +44,7 @@ fn class(head: &[u8]) -> Option<(bool, bool)> {
 
 /// Modules and crates built into a program: kind and package.
 pub fn packages(bytes: &[u8]) -> Vec<(&'static str, Package)> {
-    let mut found: Vec<_> = section(bytes, ".go.buildinfo").and_then(go).unwrap_or_default().into_iter().map(|p| ("golang", p)).collect();
+    let mut found: Vec<_> = go(bytes).unwrap_or_default().into_iter().map(|p| ("golang", p)).collect();
     found.extend(section(bytes, ".dep-v0").and_then(crates).unwrap_or_default().into_iter().map(|p| ("cargo", p)));
     found
 }
@@ -70,28 +73,101 @@ fn section<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// `.go.buildinfo` with its texts inside, as written since Go 1.18 (debug/buildinfo).
-fn go(section: &[u8]) -> Option<Vec<Package>> {
-    if !section.starts_with(b"\xff Go buildinf:") || section.get(15)? & 2 == 0 {
-        return None;
+/// A part of the file as it lies in memory.
+struct Segment {
+    offset: usize,
+    length: u64,
+    address: u64,
+    /// May be written, and not executed.
+    is_data: bool,
+}
+
+fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
+    let (wide, big) = class(bytes)?;
+    let number = |at32: usize, at64: usize, base: usize| if wide { u64_at(bytes, base + at64, big) } else { u32_at(bytes, base + at32, big).map(u64::from) };
+    let table = usize::try_from(number(28, 32, 0)?).ok()?;
+    let at = if wide { 54 } else { 42 };
+    let (size, count) = (usize::from(u16_at(bytes, at, big)?), usize::from(u16_at(bytes, at + 2, big)?));
+    let segment = |i: usize| {
+        let base = table.checked_add(i.checked_mul(size)?)?;
+        slice(bytes, base, if wide { 56 } else { 32 })?;
+        let flags = u32_at(bytes, base + if wide { 4 } else { 24 }, big)?;
+        let offset = usize::try_from(number(4, 8, base)?).ok()?;
+        let is_loaded = u32_at(bytes, base, big)? == 1;
+        let segment = Segment { offset, length: number(16, 32, base)?, address: number(8, 16, base)?, is_data: flags & 3 == 2 };
+        is_loaded.then_some(segment)
+    };
+    Some((0..count.min(MOST_SECTIONS)).filter_map(segment).collect())
+}
+
+/// Modules of a Go program: by the section's name, or where a file without sections has its data.
+fn go(bytes: &[u8]) -> Option<Vec<Package>> {
+    let segments = segments(bytes).unwrap_or_default();
+    let data = || {
+        let data = segments.iter().find(|segment| segment.is_data)?;
+        slice(bytes, data.offset, usize::try_from(data.length).ok()?)
+    };
+    let place = section(bytes, ".go.buildinfo").or_else(data)?;
+    let list = (0..place.len()).step_by(GO_ALIGNED).map(|at| &place[at..]).find(|rest| rest.starts_with(GO_MARK))?;
+    if list.get(15)? & 2 == 0 {
+        let (version, modules) = pointed(bytes, &segments, list)?;
+        return modules_of(version, modules);
     }
-    let mut rest = section.get(32..)?;
+    // The texts are inside, since Go 1.18.
+    let mut rest = list.get(32..)?;
     let version = text(&mut rest)?;
-    let modules = text(&mut rest)?;
+    modules_of(version, text(&mut rest)?)
+}
+
+/// Before Go 1.18 there are the addresses of two strings instead, each of which is an address and a length.
+fn pointed<'a>(bytes: &'a [u8], segments: &[Segment], list: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let (size, big) = (usize::from(*list.get(14)?), list.get(15)? & 1 == 1);
+    let number = |from: &[u8], at: usize| match size {
+        4 => u32_at(from, at, big).map(u64::from),
+        8 => u64_at(from, at, big),
+        _ => None,
+    };
+    let memory = |address: u64, length: u64| {
+        let segment = segments.iter().find(|s| address.checked_sub(s.address).is_some_and(|into| into < s.length))?;
+        let at = segment.offset.checked_add(usize::try_from(address - segment.address).ok()?)?;
+        slice(bytes, at, usize::try_from(length).ok()?)
+    };
+    let string = |at: usize| {
+        let head = memory(number(list, at)?, 2 * size as u64)?;
+        memory(number(head, 0)?, number(head, size)?)
+    };
+    // A program that was built without modules has no list.
+    Some((string(16)?, string(16 + size).unwrap_or_default()))
+}
+
+fn modules_of(version: &[u8], modules: &[u8]) -> Option<Vec<Package>> {
     // The list is between two marks of 16 bytes.
     let modules = if modules.len() >= 33 && modules[modules.len() - 17] == b'\n' { &modules[16..modules.len() - 16] } else { &[] };
     let mut found: Vec<Package> = Vec::new();
-    found.extend(plain("stdlib", std::str::from_utf8(version).ok()?.trim_start_matches("go").split([' ', '-']).next().unwrap_or_default(), "BSD-3-Clause"));
+    // A toolchain from between two releases says `devel go1.23-<commit>`; an older one of that kind does not say which.
+    let version =
+        std::str::from_utf8(version).ok()?.split(' ').find_map(|word| word.strip_prefix("go").filter(|v| v.starts_with(|c: char| c.is_ascii_digit())));
+    found.extend(version.and_then(|version| plain("stdlib", version.split('-').next().unwrap_or(version), "BSD-3-Clause")));
+    // Whether the module of the line before is the last of those found.
+    let mut is_last = false;
     for line in String::from_utf8_lossy(modules).lines().take(super::MOST) {
         let mut words = line.split('\t');
         let (kind, name, version) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        // What `go build` made from a working copy has no version, a module that a folder takes the place of neither.
+        let module = || plain(name, version, "").filter(|_| version != "(devel)");
         match kind {
-            // What `go build` made from a working copy has no version.
-            "mod" | "dep" if version != "(devel)" => found.extend(plain(name, version, "")),
+            "mod" | "dep" => {
+                let module = module();
+                is_last = module.is_some();
+                found.extend(module);
+            }
             // The module before was replaced by this one.
             "=>" => {
-                found.pop();
-                found.extend(plain(name, version, ""));
+                if is_last {
+                    found.pop();
+                }
+                is_last = false;
+                found.extend(module());
             }
             _ => {}
         }
@@ -188,6 +264,23 @@ pub mod tests {
         section
     }
 
+    /// The same without sections, and with this in its only segment, which is data at [`ADDRESS`].
+    fn bare(data: &[u8]) -> Vec<u8> {
+        let mut file = vec![0; 128];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[16] = 2;
+        file[18] = 62;
+        file[32] = 64;
+        (file[54], file[56]) = (56, 1);
+        (file[64], file[68], file[72]) = (1, 6, 128);
+        file[80..88].copy_from_slice(&ADDRESS.to_le_bytes());
+        file[96..104].copy_from_slice(&(data.len() as u64).to_le_bytes());
+        file.extend(data);
+        file
+    }
+
+    const ADDRESS: u64 = 0x40_0000;
+
     pub fn audit_section(json: &str) -> Vec<u8> {
         let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(json.as_bytes()).unwrap();
@@ -206,6 +299,38 @@ pub mod tests {
         assert_eq!(machine(b"#!/bin/sh"), None);
     }
 
+    fn found(file: &[u8]) -> Vec<String> {
+        packages(file).into_iter().map(|(_, p)| format!("{}@{}", p.name, p.version)).collect()
+    }
+
+    #[test]
+    fn a_replacement_takes_the_place_of_its_own_module_only_and_a_folder_has_no_version() {
+        let modules = "dep\ta\tv1.0.0\ndep\tb\t(devel)\n=>\tfork/b\tv1.1.0\ndep\tc\tv1.0.0\n=>\t./c\t(devel)\ndep\td\tv1.0.0\n=>\t../d\t\ndep\te\tv1.0.0\n";
+        let found = |version: &str| found(&elf(62, ".go.buildinfo", &go_section(version, modules)));
+        assert_eq!(found("go1.22.1 X:rangefunc"), ["stdlib@1.22.1", "a@v1.0.0", "fork/b@v1.1.0", "e@v1.0.0"]);
+        assert_eq!(found("devel go1.23-0123abc Tue Dec 1 06:00:00 2026 +0000")[0], "stdlib@1.23");
+        assert_eq!(found("devel +0123abc Tue Dec 1 06:00:00 2026 +0000")[0], "a@v1.0.0");
+    }
+
+    #[test]
+    fn a_go_program_without_sections_and_one_from_before_go_1_18_are_read() {
+        let data = [vec![0; 32], go_section("go1.22.1", "dep\ta\tv1.0.0\n")].concat();
+        assert_eq!(found(&bare(&data)), ["stdlib@1.22.1", "a@v1.0.0"]);
+
+        let (version, modules) = (b"go1.16.5", [[0x30_u8; 16].as_slice(), b"dep\ta\tv1.0.0\n", &[0x31; 16]].concat());
+        let mut old = [GO_MARK, &[8, 0]].concat();
+        let lengths = [version.len(), modules.len()].map(|n| n as u64);
+        for number in [ADDRESS + 32, ADDRESS + 48, ADDRESS + 64, lengths[0], ADDRESS + 64 + lengths[0], lengths[1]] {
+            old.extend(number.to_le_bytes());
+        }
+        old.extend(version);
+        old.extend(&modules);
+        assert_eq!(found(&bare(&old)), ["stdlib@1.16.5", "a@v1.0.0"]);
+        // Addresses that lead nowhere.
+        old[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(found(&bare(&old)).is_empty());
+    }
+
     #[test]
     fn crates_of_an_auditable_program_are_found_without_build_dependencies() {
         let json =
@@ -220,6 +345,10 @@ pub mod tests {
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in any::<usize>(), with in any::<u8>()) {
             let _ = (packages(&bytes), machine(&bytes), packages(&[b"\x7fELF\x02\x01", bytes.as_slice()].concat()));
             let mut file = elf(62, ".go.buildinfo", &go_section("go1.22", "dep\ta\tv1\n"));
+            let at = at % file.len();
+            file[at] = with;
+            let _ = packages(&file);
+            let mut file = bare(&[GO_MARK, &[8, 0], &[7; 48]].concat());
             let at = at % file.len();
             file[at] = with;
             let _ = packages(&file);

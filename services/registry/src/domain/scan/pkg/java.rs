@@ -84,12 +84,14 @@ fn described(text: &str) -> Option<Package> {
 
 /// Title and vendor of the manifest, else the file's name `artifact-1.2.3.jar`.
 fn by_manifest(path: &str, manifest: &str) -> Option<Package> {
-    let field =
-        |name: &str| manifest.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).map(str::trim).filter(|v| !v.is_empty() && !v.contains("${"));
+    // A line has 72 bytes at most and goes on behind a space (JAR file specification, "Notes on Manifest and Signature Files"). Sections behind the first
+    // are about single files of it.
+    let manifest = manifest.replace("\r\n", "\n").replace("\n ", "");
+    let main = || manifest.lines().take_while(|line| !line.is_empty());
+    let field = |name: &str| main().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).map(str::trim).filter(|v| !v.is_empty() && !v.contains("${"));
     let stem = path.rsplit('/').next().unwrap_or(path);
     let stem = stem.rsplit_once('.').map_or(stem, |(s, _)| s);
-    let at = stem.char_indices().zip(stem.chars().skip(1)).find(|((_, c), next)| *c == '-' && next.is_ascii_digit()).map(|((i, _), _)| i);
-    let (name, in_name) = at.map_or((stem, None), |i| (&stem[..i], Some(&stem[i + 1..])));
+    let (name, in_name) = version_at(stem).map_or((stem, None), |at| (&stem[..at - 1], Some(&stem[at..])));
     let version = field("Implementation-Version").or_else(|| field("Bundle-Version")).or(in_name)?;
     let group = field("Implementation-Vendor-Id").or_else(|| field("Bundle-SymbolicName").and_then(|s| s.split(';').next()?.rsplit_once('.').map(|(g, _)| g)));
     plain(
@@ -99,9 +101,41 @@ fn by_manifest(path: &str, manifest: &str) -> Option<Package> {
     )
 }
 
+/// Words that stand in versions, with or without a number behind them.
+const QUALIFIERS: [&str; 16] =
+    ["alpha", "beta", "milestone", "m", "rc", "cr", "pre", "snapshot", "ga", "final", "release", "sp", "build", "b", "jre", "android"];
+
+/// Where the version begins in a file's name: behind the first hyphen before a digit, unless that number is a part of the name
+/// (`log4j-1.2-api-2.14.1`).
+fn version_at(stem: &str) -> Option<usize> {
+    let is_name = |word: &str| {
+        let plain = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        word.starts_with(|c: char| c.is_ascii_alphabetic()) && !QUALIFIERS.iter().any(|known| plain.eq_ignore_ascii_case(known))
+    };
+    let mut starts = stem.match_indices('-').map(|(at, _)| at + 1).filter(|at| stem[*at..].starts_with(|c: char| c.is_ascii_digit()));
+    let first = starts.next()?;
+    Some(starts.fold(first, |at, next| if stem[at..next].split('-').any(is_name) { next } else { at }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_in_a_name_is_not_its_version() {
+        for (stem, name, version) in [
+            ("log4j-1.2-api-2.14.1", "log4j-1.2-api", "2.14.1"),
+            ("hibernate-jpa-2.1-api-1.0.2.Final", "hibernate-jpa-2.1-api", "1.0.2.Final"),
+            ("log4j-core-2.14.1", "log4j-core", "2.14.1"),
+            ("guava-31.1-jre", "guava", "31.1-jre"),
+            ("x-1.0-beta-2", "x", "1.0-beta-2"),
+            ("x-1.0-RC1-20210101.120000-3", "x", "1.0-RC1-20210101.120000-3"),
+        ] {
+            let found = by_manifest(&format!("lib/{stem}.jar"), "").unwrap();
+            assert_eq!((found.name.as_str(), found.version.as_str()), (name, version));
+        }
+        assert_eq!((version_at("plain"), version_at("-"), version_at("é-1-é-2"), version_at("")), (None, None, Some(3), None));
+    }
 
     #[test]
     fn an_archive_names_itself_and_what_is_inside() {
@@ -115,6 +149,13 @@ mod tests {
         assert_eq!(unread, None);
         let found: Vec<_> = found.into_iter().map(|p| (p.name, p.version)).collect();
         assert_eq!(found, [("log4j-core", "2.14.1"), ("org.x:y", "2.0"), ("org.z:z", "1.4")].map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_manifest_is_read_with_its_long_lines_and_without_the_sections_of_single_files() {
+        let manifest = "Manifest-Version: 1.0\r\nBundle-SymbolicName: org.example.with.a.long.name.that.goes.on.to.the.\r\n second.line;singleton:=true\r\nBundle-Version: 2.1\r\n\r\nName: x/\r\nImplementation-Version: 9.9\r\n";
+        let found = by_manifest("lib/line.jar", manifest).unwrap();
+        assert_eq!((found.name.as_str(), found.version.as_str()), ("org.example.with.a.long.name.that.goes.on.to.the.second:line", "2.1"));
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub fn npm_lock(bytes: &[u8]) -> Vec<Package> {
     let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return Vec::new() };
     let mut found = Vec::new();
     if let Some(packages) = json["packages"].as_object() {
-        for (path, package) in packages.iter().take(MOST).filter(|(p, v)| !p.is_empty() && v["dev"] != true && v["link"] != true) {
+        // What is not below `node_modules` is the project itself and its workspaces: no registry has them.
+        let installed = |path: &str| path.starts_with("node_modules/") || path.contains("/node_modules/");
+        for (path, package) in packages.iter().take(MOST).filter(|(p, v)| installed(p) && v["dev"] != true && v["link"] != true) {
             let name = package["name"].as_str().unwrap_or_else(|| path.rsplit("node_modules/").next().unwrap_or(path));
             found.extend(plain(name, package["version"].as_str().unwrap_or_default(), package["license"].as_str().unwrap_or_default()));
         }
@@ -36,8 +38,12 @@ fn dependencies(map: &Value, depth: usize, found: &mut Vec<Package>) {
         if found.len() >= MOST || depth > 50 {
             return;
         }
-        if package["dev"] != true {
-            found.extend(plain(name, package["version"].as_str().unwrap_or_default(), ""));
+        let version = package["version"].as_str().unwrap_or_default();
+        // Another package under this name: `npm:<name>@<version>`.
+        let (name, version) = version.strip_prefix("npm:").and_then(|real| real.rsplit_once('@')).unwrap_or((name, version));
+        // From elsewhere than a registry (a folder, an archive, git) there is an address instead of a version.
+        if package["dev"] != true && !version.contains(':') {
+            found.extend(plain(name, version, ""));
         }
         dependencies(&package["dependencies"], depth + 1, found);
     }
@@ -93,6 +99,10 @@ mod tests {
         assert_eq!(names(npm_lock(lock)), ["@s/b@2.0.0", "a@1.0.0"]);
         let old = br#"{"lockfileVersion":1,"dependencies":{"a":{"version":"1.0.0","dependencies":{"b":{"version":"2.0.0"}}}}}"#;
         assert_eq!(names(npm_lock(old)), ["a@1.0.0", "b@2.0.0"]);
+        let others = br#"{"lockfileVersion":1,"dependencies":{"x":{"version":"npm:@s/real@1.2.3"},"g":{"version":"git+ssh://git@example.com/g.git#abc"},"f":{"version":"file:../f"}}}"#;
+        assert_eq!(names(npm_lock(others)), ["@s/real@1.2.3"]);
+        let spaces = br#"{"lockfileVersion":3,"packages":{"":{},"packages/own":{"version":"1.0.0"},"packages/own/node_modules/a":{"version":"2.0.0"},"node_modules/own":{"resolved":"packages/own","link":true}}}"#;
+        assert_eq!(names(npm_lock(spaces)), ["a@2.0.0"]);
         assert_eq!(names(python("Metadata-Version: 2.1\nName: Ruamel.YAML\nVersion: 0.17\n\nName: other\n")), ["ruamel-yaml@0.17"]);
         let lock = "version = 3\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n[[package]]\nname = \"time\"\nversion = \"0.1.40\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n";
         assert_eq!(names(cargo_lock(lock)), ["time@0.1.40"]);

@@ -44,8 +44,15 @@ fn number(a: &str, b: &str) -> Ordering {
         // Go's toolchain writes 1.22rc1: the words sort before the plain number's end.
         (true, false) => by_value(a, digits(b)).then(Ordering::Greater),
         (false, true) => by_value(digits(a), b).then(Ordering::Less),
-        (false, false) => by_value(digits(a), digits(b)).then_with(|| a[digits(a).len()..].cmp(&b[digits(b).len()..])),
+        (false, false) => by_value(digits(a), digits(b)).then_with(|| words(&a[digits(a).len()..], &b[digits(b).len()..])),
     }
+}
+
+/// `rc2` before `rc10`.
+fn words(a: &str, b: &str) -> Ordering {
+    let at = |text: &str| text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
+    let ((word_a, rest_a), (word_b, rest_b)) = (a.split_at(at(a)), b.split_at(at(b)));
+    word_a.cmp(word_b).then_with(|| by_value(digits(rest_a), digits(rest_b))).then_with(|| rest_a.cmp(rest_b))
 }
 
 fn digits(text: &str) -> &str {
@@ -102,7 +109,7 @@ mod tests {
                 "v1.2.3",
             ],
         );
-        ascending(compare, &["go1.21.9", "go1.22rc1", "go1.22rc2", "go1.22", "go1.22.1"]);
+        ascending(compare, &["go1.21.9", "go1.22beta1", "go1.22rc1", "go1.22rc2", "go1.22rc10", "go1.22", "go1.22.1"]);
         equal(compare, &[("v2.0.0+incompatible", "v2.0.0")]);
     }
 
