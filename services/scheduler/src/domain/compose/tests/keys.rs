@@ -296,7 +296,7 @@ fn labels_come_from_files_and_the_services_own_count_more() {
     let text = "services:\n  web:\n    image: a/b/c\n    label_file: [a.labels, b.labels]\n    labels: {own: '1'}\n";
     let files = [("a.labels", "tier=web\nown=2\n"), ("b.labels", "tier=front\n# none\n")];
     let labels = among(text, &files).unwrap_or_else(|r| panic!("{r:#?}")).model.workloads[&name("web")].labels.clone();
-    assert_eq!(labels, [("own", "1"), ("tier", "front")].map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    assert_eq!(labels, BTreeMap::from([("own", "1"), ("tier", "front")].map(|(k, v)| (k.to_owned(), v.to_owned()))));
     assert_eq!(bad(text), [("services.web.label_file[0]".into(), 4), ("services.web.label_file[1]".into(), 4)], "not without the files");
 }
 
