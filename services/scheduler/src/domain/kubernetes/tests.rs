@@ -1,3 +1,4 @@
+mod meant;
 mod spoken;
 
 use proptest::prelude::*;
