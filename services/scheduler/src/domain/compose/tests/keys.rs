@@ -286,7 +286,7 @@ fn every_key_of_the_specification_is_heard() {
             .replace("replicas: 1\n      ‹replicas", "‹replicas")
     });
     let texts = service.chain(deploy).chain(TOP.iter().map(|text| (*text).to_owned()));
-    let files = BESIDE.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
+    let files: BTreeMap<String, Vec<u8>> = BESIDE.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
     let silent = unheard(texts, |text| read(&Document { files: &files, ..Document::alone(text) }));
     assert!(silent.is_empty(), "{silent:#?}");
 }
