@@ -42,6 +42,8 @@ pub mod session;
 pub mod speaker;
 pub mod status;
 pub mod stored;
+#[cfg(test)]
+mod told;
 pub mod traffic;
 pub mod wanted;
 pub mod yaml;

@@ -165,7 +165,12 @@ fn networks(node: &Node, out: &mut BTreeMap<String, Network>, remarks: &Remarks)
         if !own.is_empty() && network.external.is_none() {
             f.remarks.note(&format!("{}.name", f.path), f.line, "has no effect here: the network is the application's own");
         }
-        f.note(&["labels", "attachable", "enable_ipv4"], "has no effect here");
+        f.note(&["labels", "attachable"], "has no effect here");
+        if let Some(at) = f.take("enable_ipv4")
+            && !at.flag()
+        {
+            at.unsupported("networks always have addresses of IPv4");
+        }
         out.insert(name.to_owned(), network);
     }
 }

@@ -113,8 +113,9 @@ impl Reader<'_> {
         for object in &serves {
             serving::service(object, model, &known);
         }
+        let listeners = routes::listeners(&others);
         for object in &others {
-            self.other(object, model);
+            self.other(object, model, &listeners);
         }
         if model.workloads.is_empty() && model.outside.is_empty() && !self.remarks.any_wrong() {
             self.remarks.wrong("document", 1, "has no workload: a Deployment, StatefulSet, DaemonSet, Job, CronJob or Pod");
@@ -139,10 +140,10 @@ impl Reader<'_> {
         }
     }
 
-    fn other(&self, object: &Object<'_>, model: &mut Model) {
+    fn other(&self, object: &Object<'_>, model: &mut Model, listeners: &routes::Listeners) {
         match (object.group.as_str(), object.kind.as_str()) {
             ("networking.k8s.io" | "extensions", "Ingress") => routes::ingress(object, model),
-            ("gateway.networking.k8s.io", "HTTPRoute") => routes::http_route(object, model),
+            ("gateway.networking.k8s.io", "HTTPRoute") => routes::http_route(object, model, listeners),
             ("gateway.networking.k8s.io", "Gateway") => routes::gateway(object),
             ("autoscaling", "HorizontalPodAutoscaler") => policies::scaling(object, model),
             ("policy", "PodDisruptionBudget") => policies::budget(object, model),

@@ -1,5 +1,5 @@
 //! Files that people wrote, unchanged (`/work/shared/fixtures` where it is there): each is read, and what it lacks is said
-//! with its line; with that given, each can be deployed.
+//! with its line; with that given, each can be deployed. The same for files of our own of the kinds that people write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -124,5 +124,44 @@ fn every_kubernetes_file_deploys_or_says_what_it_lacks() {
         let model = read(Format::Kubernetes, &Document::alone(text)).finish(false).unwrap().model;
         assert_eq!((model.workloads.len(), model.services.len()), (3, 3));
         survives("guestbook", &model);
+    }
+}
+
+/// Files of our own. The comment `# refused` marks the lines at which they ask for what is not done, `# missing` those for which files, values
+/// or images have to come along.
+const OWN: [(Format, &str, &str); 15] = [
+    (Format::Compose, "wordpress", include_str!("fixtures/compose/wordpress.yaml")),
+    (Format::Compose, "nextcloud", include_str!("fixtures/compose/nextcloud.yaml")),
+    (Format::Compose, "prometheus", include_str!("fixtures/compose/prometheus.yaml")),
+    (Format::Compose, "kafka", include_str!("fixtures/compose/kafka.yaml")),
+    (Format::Compose, "elasticsearch", include_str!("fixtures/compose/elasticsearch.yaml")),
+    (Format::Compose, "traefik", include_str!("fixtures/compose/traefik.yaml")),
+    (Format::Compose, "voting", include_str!("fixtures/compose/voting.yaml")),
+    (Format::Compose, "models", include_str!("fixtures/compose/models.yaml")),
+    (Format::Compose, "keycloak", include_str!("fixtures/compose/keycloak.yaml")),
+    (Format::Compose, "gitlab", include_str!("fixtures/compose/gitlab.yaml")),
+    (Format::Kubernetes, "zookeeper", include_str!("fixtures/kubernetes/zookeeper.yaml")),
+    (Format::Kubernetes, "edge", include_str!("fixtures/kubernetes/edge.yaml")),
+    (Format::Kubernetes, "backup", include_str!("fixtures/kubernetes/backup.yaml")),
+    (Format::Kubernetes, "chart", include_str!("fixtures/kubernetes/chart.yaml")),
+    (Format::Kubernetes, "kustomized", include_str!("fixtures/kubernetes/kustomized.yaml")),
+];
+
+#[test]
+fn files_of_the_usual_kinds_deploy_or_say_what_they_lack() {
+    gantry_testkit::clause("6.3.2.a");
+    for (format, name, text) in OWN {
+        let marked = |marks: &[&str]| -> BTreeSet<u64> {
+            text.lines().zip(1..).filter(|(line, _)| marks.iter().any(|mark| line.ends_with(*mark))).map(|(_, number)| number).collect()
+        };
+        let lines = |document: &Document<'_>| -> BTreeSet<u64> { refused(name, text, format, document).into_iter().map(|(line, _)| line).collect() };
+        assert_eq!(lines(&Document::alone(text)), marked(&["# refused", "# missing"]), "{name}");
+        let needs = read(format, &Document::alone(text)).remarks.needs();
+        let here: BTreeMap<String, Vec<u8>> = needs.into_iter().map(|need| (need, b"x".to_vec())).collect();
+        let images = ["vote", "result", "worker"].map(|s| (s.to_owned(), format!("acme/shop/{s}:1"))).into();
+        let values = BTreeMap::from([("GRAFANA_PASSWORD".to_owned(), "hush".to_owned())]);
+        let whole = Document { files: &here, images: &images, values: &values, ..Document::alone(text) };
+        assert_eq!(lines(&whole), marked(&["# refused"]), "{name} with all that it needs");
+        survives(name, &read(format, &whole).model);
     }
 }

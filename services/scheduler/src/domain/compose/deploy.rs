@@ -83,7 +83,11 @@ fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -
             },
             "failure_action" => match entry.node.scalar().as_deref() {
                 Some("rollback") => workload.update.rollback = true,
-                Some("pause" | "continue") => workload.update.rollback = false,
+                Some("pause") => workload.update.rollback = false,
+                Some("continue") => {
+                    workload.update.rollback = false;
+                    remarks.note(&at, entry.line, "a release whose new instances do not become ready goes no further, as with `pause`");
+                }
                 _ => remarks.wrong(&at, entry.line, "must be rollback, pause or continue"),
             },
             "monitor" => {
@@ -132,6 +136,9 @@ fn placement(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks
             "max_replicas_per_node" => workload.placement.max_per_node = fields::count(&at, &entry.node, MAX_REPLICAS, remarks),
             "preferences" => {
                 for (n, item) in fields::items(&at, &entry.node, remarks).iter().enumerate() {
+                    for other in item.entries().unwrap_or_default().iter().filter(|o| o.key != "spread") {
+                        fields::unknown(&format!("{at}[{n}].{}", other.key), other, remarks);
+                    }
                     match item.get("spread").and_then(Node::scalar).and_then(|text| attribute_of(&text)) {
                         Some(topology) => {
                             workload.placement.spread.push(Spread { topology, max_skew: 1, hard: false, selector: Selector::default(), min_places: 0 })

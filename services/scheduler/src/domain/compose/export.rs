@@ -136,6 +136,7 @@ fn container(w: &Workload, s: &mut Fields) {
     s.put("cap_drop", json!(w.cap_drop));
     s.put("sysctls", json!(w.sysctls));
     s.put("runtime", w.runtime_class.as_str());
+    s.put("storage_opt", (w.limits.storage_bytes > 0).then(|| json!({ "size": w.limits.storage_bytes.to_string() })));
     s.put("init", w.init_process);
     s.put("tty", w.tty);
     s.put("stdin_open", w.stdin);

@@ -95,6 +95,11 @@ impl<'a> Loader<'a> {
         }
         let mut whole: Option<Node> = None;
         for mut root in docs {
+            // What the document calls itself, unless somebody said otherwise.
+            if let Some(project) = root.get("name").and_then(Node::scalar).filter(|project| name.is_empty() && !project.is_empty()) {
+                let project = interpolate::interpolate(&project, &self.values, &mut Vec::new()).unwrap_or_default();
+                self.values.entry("COMPOSE_PROJECT_NAME".into()).or_insert(project);
+            }
             let (mut missing, mut faults) = (Vec::new(), Vec::new());
             root.map_texts(&mut |text, line| {
                 let mut names = Vec::new();
@@ -208,6 +213,11 @@ impl<'a> Loader<'a> {
             for entry in item.entries().unwrap_or_default().iter().filter(|e| !matches!(e.key.as_str(), "path" | "project_directory" | "env_file")) {
                 self.remarks.unsupported(&format!("{at}.{}", entry.key), entry.line, "is not supported");
             }
+            for key in ["path", "project_directory", "env_file"] {
+                if item.get(key).is_some_and(|node| !is_texts(node)) {
+                    self.remarks.wrong(&format!("{at}.{key}"), item.line, "must be a path, or a list of paths");
+                }
+            }
             let files = if item.entries().is_some() { texts(item.get("path")) } else { item.scalar().into_iter().collect() };
             if files.is_empty() {
                 self.remarks.wrong(&at, item.line, "needs the path of a file");
@@ -224,6 +234,7 @@ impl<'a> Loader<'a> {
         let mut whole: Option<Node> = None;
         let mut entered = Vec::new();
         let own_values = self.values.clone();
+        self.standard_values(files, folder, env_files);
         for env in env_files {
             match inside(env) {
                 Some(env) if self.document.files.contains_key(&env) => self.add_values(&env),
@@ -261,13 +272,46 @@ impl<'a> Loader<'a> {
         whole
     }
 
+    /// The values of `.env` in the folder of what is included, unless it names files of its own. That of the document itself is known.
+    fn standard_values(&mut self, files: &[String], folder: Option<&str>, env_files: &[String]) {
+        let of_first = || files.first().and_then(|f| inside(f)).map(|f| folder_of(&f).to_owned());
+        let folder = folder.and_then(inside).or_else(of_first).unwrap_or_default();
+        if folder.is_empty() || !env_files.is_empty() {
+            return;
+        }
+        let standard = format!("{folder}/.env");
+        if self.document.files.contains_key(&standard) {
+            self.add_values(&standard);
+        } else {
+            self.remarks.need(standard);
+        }
+    }
+
     fn add(&self, root: &mut Node, included: Node, at: &str, line: u64) {
         let Value::Map(sections) = included.value else { return };
         for section in sections {
-            let Value::Map(more) = section.node.value else { continue };
-            if !matches!(section.key.as_str(), "services" | "volumes" | "networks" | "configs" | "secrets" | "models") {
-                continue;
+            match section.key.as_str() {
+                "services" | "volumes" | "networks" | "configs" | "secrets" | "models" => {}
+                // Those of the document count.
+                "version" | "name" => continue,
+                "x-gantry" => {
+                    self.remarks.unsupported("x-gantry", section.line, "counts in the document itself, not in a file that it includes");
+                    continue;
+                }
+                key if key.starts_with("x-") => continue,
+                key => {
+                    self.remarks.unsupported(key, section.line, "is not supported");
+                    continue;
+                }
             }
+            let more = match section.node.value {
+                Value::Map(more) => more,
+                Value::Null => continue,
+                _ => {
+                    self.remarks.wrong(&section.key, section.line, "must be a map");
+                    continue;
+                }
+            };
             let Value::Map(own) = &mut root.value else { return };
             let Some(known) = own.iter_mut().find(|e| e.key == section.key) else {
                 own.push(Entry { node: Node::new(section.line, Value::Map(more)), ..section });
@@ -312,6 +356,11 @@ fn entry_mut<'n>(root: &'n mut Node, section: &str, key: &str) -> Option<&'n mut
     let Value::Map(sections) = &mut root.value else { return None };
     let Value::Map(entries) = &mut sections.iter_mut().find(|e| e.key == section)?.node.value else { return None };
     entries.iter_mut().find(|e| e.key == key)
+}
+
+/// A text or a list of texts.
+fn is_texts(node: &Node) -> bool {
+    node.list().map_or_else(|| node.scalar().is_some(), |items| items.iter().all(|item| item.scalar().is_some()))
 }
 
 fn remove(node: &mut Node, key: &str) {

@@ -88,6 +88,8 @@ fn long(path: &str, node: &Node, remarks: &Remarks) -> Option<Port> {
         let at = format!("{path}.{}", entry.key);
         let text = entry.node.scalar().unwrap_or_default();
         match entry.key.as_str() {
+            // As of `${PORT:-}`: any.
+            "published" if text.is_empty() => {}
             "target" | "published" => match text.parse::<u16>() {
                 Ok(number) if entry.key == "target" && number > 0 => port.target = number,
                 Ok(number) if entry.key == "published" => port.published = number,

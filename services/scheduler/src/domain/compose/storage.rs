@@ -57,6 +57,7 @@ impl Shared {
             let at = At { path: format!("{section}.{}", entry.key), line: entry.line, node: &entry.node, remarks };
             match declared_external(&entry.node, &entry.key, own) {
                 Some(name) => {
+                    beside_external(&at);
                     let found = external(section, &name, document).map_err(|detail| at.unsupported(detail)).ok();
                     self.files.insert(key.clone(), None);
                     self.external.extend(found.map(|e| (key, e)));
@@ -97,6 +98,8 @@ impl Shared {
 /// Where secrets are shown.
 const SECRETS: &str = "/run/secrets/";
 
+const EMPTY: &str = "a new volume is empty in any case";
+
 /// The one key of a Compose config or secret.
 const CONTENT: &str = "content";
 
@@ -132,7 +135,8 @@ fn content(section: &str, entry: &Entry, document: &Document<'_>, remarks: &Rema
                 found = delivered(&at, option.line, &fields::text(&at, &option.node, remarks), document, remarks).cloned();
                 told = true;
             }
-            "external" | "name" | "labels" => {}
+            "external" => {}
+            "name" | "labels" => remarks.note(&at, option.line, "has no effect here: it is the application's own"),
             _ => fields::unknown(&at, option, remarks),
         }
     }
@@ -148,6 +152,14 @@ fn declared_external(node: &Node, key: &str, own: String) -> Option<String> {
     let other = said.get("name").and_then(Node::scalar);
     let is = other.is_some() || said.boolean() == Some(true);
     is.then(|| other.unwrap_or_else(|| if own.is_empty() { key.to_owned() } else { own }))
+}
+
+/// What is the space's has its contents, labels and the rest from there.
+fn beside_external(at: &At<'_>) {
+    let f = at.fields();
+    f.skip(&["external", "name"]);
+    f.note(&["labels"], "has no effect here: it is the space's");
+    f.unsupported(&["content", "environment", "file"], "has no effect beside `external`: the space has the contents");
 }
 
 /// What the space has under `<name>` or `<name>@<version>`.
@@ -284,7 +296,9 @@ fn short_mount(path: &str, item: &Node, remarks: &Remarks) -> Option<Mount> {
     for option in options.split(',').filter(|o| !o.is_empty()) {
         match option {
             "ro" => mount.read_only = true,
-            "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" | "nocopy" => {}
+            "rw" => {}
+            "z" | "Z" | "cached" | "delegated" | "consistent" => remarks.note(path, item.line, format!("the option `{option}` has no effect here")),
+            "nocopy" => remarks.note(path, item.line, EMPTY),
             "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" => mount.propagation = option.to_owned(),
             _ => remarks.unsupported(path, item.line, format!("the option `{option}` is not supported")),
         }
@@ -310,7 +324,7 @@ fn long_mount(path: &str, item: &Node, remarks: &Remarks) -> Option<Mount> {
             "target" => mount.target = fields::text(&at, &entry.node, remarks),
             "read_only" => mount.read_only = fields::boolean(&at, &entry.node, remarks),
             "tmpfs" | "volume" | "bind" => options(&at, entry, &mut mount, remarks),
-            "consistency" => {}
+            "consistency" => remarks.note(&at, entry.line, "has no effect here"),
             _ => fields::unknown(&at, entry, remarks),
         }
     }
@@ -324,7 +338,7 @@ fn options(path: &str, entry: &Entry, mount: &mut Mount, remarks: &Remarks) {
             ("tmpfs", "size") => mount.size_bytes = fields::bytes(&at, &option.node, remarks),
             ("tmpfs", "mode") => remarks.note(&at, option.line, "everybody in the container may write there"),
             ("volume", "subpath") => mount.sub_path = fields::text(&at, &option.node, remarks),
-            ("volume", "nocopy") => remarks.note(&at, option.line, "a new volume is empty in any case"),
+            ("volume", "nocopy") => remarks.note(&at, option.line, EMPTY),
             ("bind", "propagation") => mount.propagation = fields::text(&at, &option.node, remarks),
             ("bind", "create_host_path" | "selinux") => remarks.note(&at, option.line, "has no effect here"),
             _ => fields::unknown(&at, option, remarks),

@@ -1,3 +1,4 @@
+mod keys;
 mod valid;
 
 use proptest::prelude::*;

@@ -13,6 +13,7 @@ use gantry_kernel::Name;
 
 use super::{deploy, fields, listed, ports, storage, words};
 use crate::domain::document::{Document, Remarks};
+use crate::domain::fields::At;
 use crate::domain::model::{MAX_REPLICAS, Model, Mount, MountKind, Restart, Workload, WorkloadKind};
 use crate::domain::yaml::{Entry, Node, Value};
 
@@ -79,7 +80,8 @@ fn parts(key: &str) -> &'static [&'static str] {
         "init" => &["init_process"],
         "restart" => &["restart_attempts"],
         "deploy" => &["restart_attempts", "update", "extended", "placement"],
-        "mem_reservation" | "mem_limit" | "cpus" => &["requests", "limits"],
+        "mem_reservation" | "mem_limit" | "cpus" | "storage_opt" => &["requests", "limits"],
+        "label_file" => &["labels"],
         _ => &[],
     }
 }
@@ -217,9 +219,15 @@ impl Reader<'_> {
                 beside.aliases.insert(workload.hostname.clone());
             }
             "labels" => {
-                workload.labels = storage::labels(&crate::domain::fields::At { path: at.to_owned(), line, node: value, remarks });
-                if workload.labels.keys().any(|label| label.starts_with("traefik.")) {
-                    remarks.note(at, line, "labels of Traefik lead no requests here: name hosts and paths under `x-gantry.routes`");
+                let labels = storage::labels(&At { path: at.to_owned(), line, node: value, remarks });
+                note_traefik(&labels, at, line, remarks);
+                workload.labels.extend(labels);
+            }
+            "label_file" => {
+                let found = self.env_files(at, value);
+                note_traefik(&found, at, line, remarks);
+                for (label, value) in found {
+                    workload.labels.entry(label).or_insert(value);
                 }
             }
             "profiles" => {
@@ -232,6 +240,7 @@ impl Reader<'_> {
         }
     }
 
+    /// Of `env_file`, and of `label_file`, whose files have the same form.
     fn env_files(&self, path: &str, node: &Node) -> BTreeMap<String, String> {
         let mut out = BTreeMap::new();
         for (n, item) in fields::items(path, node, self.remarks).iter().enumerate() {
@@ -264,7 +273,7 @@ impl Reader<'_> {
                     let value = |name: &str, value: Option<String>| value.or_else(|| self.document.values.get(name).cloned());
                     out.extend(pairs.into_iter().filter_map(|(name, v)| Some((name.clone(), value(&name, v)?))));
                 }
-                Err((line, detail)) => self.remarks.wrong("env_file", self.remarks.file(&file)(line), detail),
+                Err((line, detail)) => self.remarks.wrong(path.rsplit('.').next().unwrap_or(path), self.remarks.file(&file)(line), detail),
             }
         }
         out
@@ -316,6 +325,12 @@ impl Reader<'_> {
                 Err(_) => self.remarks.wrong(at, node.line, format!("`{attempts}` is no number of attempts")),
             }
         }
+    }
+}
+
+fn note_traefik(labels: &BTreeMap<String, String>, at: &str, line: u64, remarks: &Remarks) {
+    if labels.keys().any(|label| label.starts_with("traefik.")) {
+        remarks.note(at, line, "labels of Traefik lead no requests here: name hosts and paths under `x-gantry.routes`");
     }
 }
 

@@ -57,7 +57,12 @@ pub fn read(at: &At<'_>, shared: &Shared<'_>) -> (Container, BTreeMap<String, u1
         Some(2) => "never".into(),
         _ => String::new(),
     };
-    c.keeps_running = f.take("restartPolicy").is_some_and(|at| at.one_of(&["Always"]).is_some());
+    if let Some(policy) = f.take("restartPolicy") {
+        c.keeps_running = policy.text() == "Always";
+        if !c.keeps_running {
+            policy.unsupported("is `Always`, of an init container that runs along: all others are started again as their pod says");
+        }
+    }
     f.note(&["terminationMessagePath", "terminationMessagePolicy", "stdinOnce", "resizePolicy"], "has no effect here");
     f.unsupported(&["volumeDevices"], "block devices are not given to containers");
     (c, ports)
@@ -106,7 +111,7 @@ fn env(f: &Fields<'_>, shared: &Shared<'_>, c: &mut Container) {
                         c.env_sources.insert(format!("{prefix}{key}"), format!("{name}/{key}"));
                     }
                 }
-                None if optional => {}
+                None if optional => at.note(format!("`{}` is not there and need not be", storage::plain(&name))),
                 None => at.unsupported(format!(
                     "`{}` is neither in the document nor kept by the space (`gantry config|secret set`): its variables are not set",
                     storage::plain(&name)
@@ -150,7 +155,7 @@ fn value_from(at: &At<'_>, name: String, shared: &Shared<'_>, c: &mut Container)
                 c.env_sources.insert(name.clone(), format!("{config}/{key}"));
             }
             Some((_, true)) => at.wrong(format!("`{key}` of `{}` is no text", storage::plain(&config))),
-            None if optional => {}
+            None if optional => at.note(format!("`{key}` of `{}` is not there and need not be", storage::plain(&config))),
             None => at.unsupported(format!(
                 "`{key}` of `{}` is neither in the document nor kept by the space (`gantry config|secret set`): the variable is not set",
                 storage::plain(&config)

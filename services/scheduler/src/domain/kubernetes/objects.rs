@@ -37,6 +37,11 @@ impl<'a> Object<'a> {
         spec
     }
 
+    /// The one it names; empty if it names none.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// The line of an annotation.
     pub fn line_of(&self, annotation: &str) -> u64 {
         self.annotation_lines.get(annotation).copied().unwrap_or(self.line)
@@ -71,10 +76,18 @@ pub fn gather<'a>(roots: &'a [Node], remarks: &'a Remarks) -> Vec<Object<'a>> {
         let at = At { path: format!("document[{n}]"), line: node.line, node, remarks };
         unfold(&at, &mut out, &mut namespaces);
     }
-    if namespaces.len() > 1 {
-        for (namespace, (path, line)) in namespaces.iter().skip(1) {
-            remarks.unsupported(path, *line, format!("the namespace `{namespace}` is another one: an application lives in one space"));
+    for (n, (namespace, (path, line))) in namespaces.iter().enumerate() {
+        match n {
+            0 => remarks.note(path, *line, format!("`{namespace}` has no effect here: the application lives in the space that it is deployed into")),
+            _ => remarks.unsupported(path, *line, format!("the namespace `{namespace}` is another one: an application lives in one space")),
         }
+    }
+    // Once for all: tools write them to each object.
+    let mut labelled = out.iter().filter(|o| !o.labels.is_empty() && !o.is("", "Pod"));
+    if let Some(first) = labelled.next() {
+        let more = labelled.count();
+        let whose = if more > 0 { format!("{} and {more} more", first.path) } else { first.path.clone() };
+        remarks.note(&format!("{}.metadata.labels", first.path), first.line, format!("labels have no effect here but those of pods: {whose}"));
     }
     out
 }
@@ -95,7 +108,11 @@ fn unfold<'a>(at: &At<'a>, out: &mut Vec<Object<'a>>, namespaces: &mut BTreeMap<
         return;
     }
     let group = api.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
-    let name = at.node.nearest(&["metadata", "name"]).scalar().unwrap_or_default();
+    let mut name = at.node.nearest(&["metadata", "name"]).scalar().unwrap_or_default();
+    if name.is_empty() {
+        let generated = at.node.get("metadata").and_then(|m| m.get("generateName")).and_then(Node::scalar);
+        generated.unwrap_or_default().trim_end_matches(['-', '.']).clone_into(&mut name);
+    }
     // Paths begin with the object instead of the document's number, which nobody counts.
     let path = format!("{kind}/{name}");
     drop(root.rest());
@@ -112,8 +129,12 @@ fn unfold<'a>(at: &At<'a>, out: &mut Vec<Object<'a>>, namespaces: &mut BTreeMap<
     if let Some(metadata) = &metadata {
         metadata.skip(&["creationTimestamp", "uid", "resourceVersion", "generation", "managedFields", "selfLink", "deletionTimestamp", "name"]);
         metadata.note(&["ownerReferences", "finalizers"], "has no effect here");
-        metadata.unsupported(&["generateName"], "objects need names of their own");
         given = metadata.has("name") || metadata.has("generateName");
+        match metadata.take("generateName") {
+            Some(at) if metadata.has("name") => at.note("has no effect beside `name`"),
+            Some(at) => at.unsupported(format!("no end of a name is made up: it is called `{name}` here, and is the same one in each deployment")),
+            None => {}
+        }
         if let Some(namespace) = metadata.take("namespace") {
             own_namespace = namespace.text();
             namespaces.entry(own_namespace.clone()).or_insert((namespace.path.clone(), namespace.line));
@@ -138,15 +159,23 @@ fn unfold<'a>(at: &At<'a>, out: &mut Vec<Object<'a>>, namespaces: &mut BTreeMap<
     out.push(Object { group, kind, name, namespace: own_namespace, labels, annotations, annotation_lines, path, line, remarks, root });
 }
 
+/// By it Helm makes objects before or after others, or only to test what it has installed.
+const HOOK: &str = "helm.sh/hook";
+
 /// Annotations of objects that have no effect are said so, except those that tools write for themselves.
 pub fn note_annotations(object: &Object<'_>) {
     let own = |key: &str| {
         key.contains("kubernetes.io/last-applied")
             || key.starts_with("gantry.io/")
+            || key == HOOK
             || key.starts_with("kubectl.")
             || key.starts_with("deployment.kubernetes.io/")
             || (object.kind == "Service" && POOLS.iter().chain(ADDRESSES).any(|read| *read == key))
     };
+    if let Some(hook) = object.annotations.get(HOOK) {
+        let detail = format!("`{HOOK}: {hook}`: it is made together with all others, and not at a certain moment of an installation or as a test");
+        object.remarks.unsupported(&format!("{}.metadata.annotations", object.path), object.line_of(HOOK), detail);
+    }
     let others: Vec<&str> = object.annotations.keys().map(String::as_str).filter(|k| !own(k)).collect();
     if let Some(first) = others.first() {
         object.remarks.note(&format!("{}.metadata.annotations", object.path), object.line_of(first), format!("have no effect here: {}", others.join(", ")));

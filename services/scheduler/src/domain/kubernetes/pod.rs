@@ -104,7 +104,12 @@ pub fn spec_of(at: &At<'_>, name: &Name, w: &mut Workload, model: &mut Model, kn
         at.place(here("job.deadline_seconds"));
         w.job.get_or_insert_with(Default::default).deadline_seconds = at.number(u32::MAX).unwrap_or(0);
     }
-    f.note(&["enableServiceLinks", "preemptionPolicy", "schedulerName", "hostUsers"], "has no effect here");
+    f.note(&["enableServiceLinks", "preemptionPolicy", "schedulerName"], "has no effect here");
+    if let Some(users) = f.take("hostUsers")
+        && !users.flag()
+    {
+        users.unsupported("instances have no user namespace of their own");
+    }
     f.unsupported(
         &["overhead", "resourceClaims", "readinessGates", "schedulingGates", "ephemeralContainers", "setHostnameAsFQDN", "resources"],
         "is not supported",

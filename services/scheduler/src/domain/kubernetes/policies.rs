@@ -87,7 +87,10 @@ fn metric(at: &At<'_>) -> Option<Metric> {
             return None;
         }
     };
-    let f = m.below(key)?;
+    let Some(f) = m.below(key) else {
+        at.wrong(format!("needs `{key}`, as its type is {kind}"));
+        return None;
+    };
     let (target, value) = target(&f);
     let mut out = Metric { source, container: f.text("container"), ..resource(&f.text("name"), target, value) };
     if out.name.is_empty() {

@@ -6,6 +6,7 @@ use super::objects::Object;
 use crate::domain::document::duration_ms;
 use crate::domain::fields::{At, Fields};
 use crate::domain::model::{Model, PathKind, Protocol, Route, ValueMatch};
+use crate::domain::yaml::Node;
 
 const REWRITE: &str = "nginx.ingress.kubernetes.io/rewrite-target";
 
@@ -23,6 +24,7 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
     let Some(spec) = object.spec() else { return };
     spec.note(&["ingressClassName"], "the nodes' own balancer serves all routes");
     let (mut tls, mut tls_of_others) = (BTreeMap::new(), String::new());
+    let (mut certified, mut asked) = (Vec::new(), Vec::new());
     for at in spec.list("tls") {
         let t = at.fields();
         let (secret, hosts) = (t.text("secretName"), t.texts("hosts"));
@@ -31,19 +33,30 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
         } else if hosts.is_empty() {
             tls_of_others = secret;
         } else {
+            certified.extend(hosts.iter().map(|host| (host.clone(), at.clone())));
             tls.extend(hosts.into_iter().map(|host| (host, secret.clone())));
         }
     }
     let standard = Route { rewrite, ..Route::new("", "/") };
+    let mut for_others = None;
     for key in ["defaultBackend", "backend"] {
         if let Some(at) = spec.take(key) {
             backend(&at, Route { tls_secret: tls_of_others.clone(), ..standard.clone() }, model);
+            for_others = Some(at);
         }
     }
     for at in spec.list("rules") {
         let rule = at.fields();
         let host = rule.text("host");
-        let Some(http) = rule.below("http") else { continue };
+        asked.push(host.clone());
+        let Some(http) = rule.below("http") else {
+            let tls_secret = secret_for(&tls, &host).unwrap_or(&tls_of_others).clone();
+            match &for_others {
+                Some(others) => backend(others, Route { host, tls_secret, ..standard.clone() }, model),
+                None => at.unsupported("has no `http` and there is no `defaultBackend`: its requests lead nowhere"),
+            }
+            continue;
+        };
         for at in http.list("paths") {
             let p = at.fields();
             let path = p.take("path").map_or_else(|| "/".to_owned(), |at| at.text());
@@ -62,6 +75,17 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
                 Some(at) => backend(&at, route, model),
                 None => at.wrong("needs `backend`"),
             }
+        }
+    }
+    unused(&certified, &asked);
+}
+
+/// Certificates that no rule asks for.
+fn unused(certified: &[(String, At<'_>)], asked: &[String]) {
+    for (host, at) in certified {
+        let covers = |name: &String| name == host || name.split_once('.').is_some_and(|(_, domain)| host.strip_prefix("*.") == Some(domain));
+        if !asked.iter().any(covers) {
+            at.note(format!("no rule has the host `{host}`: there its certificate has no effect"));
         }
     }
 }
@@ -106,12 +130,14 @@ fn lead(at: &At<'_>, name: &str, port: &str, route: Route, model: &mut Model) {
 
 /// The nodes' balancer is the gateway.
 pub fn gateway(object: &Object<'_>) {
-    object.note("the nodes' own balancer serves all routes");
+    object.note(OWN);
     let Some(spec) = object.spec() else { return };
-    spec.skip(&["gatewayClassName", "addresses", "infrastructure"]);
+    spec.note(&["gatewayClassName", "addresses", "infrastructure"], OWN);
     for at in spec.list("listeners") {
         let l = at.fields();
-        l.skip(&["name", "port", "hostname", "allowedRoutes"]);
+        // Their hosts are those of routes that name none: see `listeners`.
+        l.skip(&["name", "hostname"]);
+        l.note(&["port", "allowedRoutes"], OWN);
         if let Some(at) = l.take("protocol")
             && !matches!(at.text().as_str(), "HTTP")
         {
@@ -123,19 +149,54 @@ pub fn gateway(object: &Object<'_>) {
     }
 }
 
-pub fn http_route(object: &Object<'_>, model: &mut Model) {
+const OWN: &str = "the nodes' own balancer serves all routes, at the platform's own port";
+
+/// Name and host of the listeners of Gateways, by these.
+pub type Listeners = BTreeMap<String, Vec<(String, String)>>;
+
+pub fn listeners(objects: &[Object<'_>]) -> Listeners {
+    let mut out = Listeners::new();
+    for object in objects.iter().filter(|o| o.is("gateway.networking.k8s.io", "Gateway")) {
+        let Some(spec) = object.root.take("spec") else { continue };
+        let own = |l: &Node| (text(l, "name"), text(l, "hostname"));
+        out.insert(object.name.clone(), spec.node.get("listeners").and_then(Node::list).unwrap_or_default().iter().map(own).collect());
+    }
+    out
+}
+
+fn text(node: &Node, key: &str) -> String {
+    node.get(key).and_then(Node::scalar).unwrap_or_default()
+}
+
+/// Of a route that names no hosts itself: those of the listeners it belongs to; none if one of these serves all.
+fn inherited(parents: &[At<'_>], listeners: &Listeners) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for parent in parents {
+        let (name, section) = (text(parent.node, "name"), text(parent.node, "sectionName"));
+        let own = listeners.get(&name).into_iter().flatten().filter(|(own, _)| section.is_empty() || *own == section);
+        hosts.extend(own.map(|(_, host)| host.clone()));
+    }
+    hosts.sort();
+    hosts.dedup();
+    if hosts.iter().any(String::is_empty) { Vec::new() } else { hosts }
+}
+
+pub fn http_route(object: &Object<'_>, model: &mut Model, listeners: &Listeners) {
     super::objects::note_annotations(object);
     let Some(spec) = object.spec() else { return };
-    spec.skip(&["parentRefs"]);
     let mut hosts = spec.texts("hostnames");
+    if hosts.is_empty() {
+        hosts = inherited(&spec.list("parentRefs"), listeners);
+    }
     if hosts.is_empty() {
         hosts.push(String::new());
     }
+    spec.note(&["parentRefs"], OWN);
     for at in spec.list("rules") {
         let rule = at.fields();
         rule.skip(&["name"]);
         let mut standard = Route::new("", "/");
-        filters(&rule, &mut standard);
+        let whole_path = filters(&rule, &mut standard);
         if let Some(timeouts) = rule.below("timeouts") {
             let millis = |at: At<'_>| at.parsed(duration_ms, "a duration such as 10s").unwrap_or(0);
             standard.timeout_ms = timeouts.take("request").map(millis).unwrap_or(0);
@@ -146,11 +207,23 @@ pub fn http_route(object: &Object<'_>, model: &mut Model) {
         if routes.is_empty() {
             routes.push(standard.clone());
         }
+        if let Some(at) = whole_path.filter(|_| routes.iter().any(|r| r.path_kind != PathKind::Exact)) {
+            at.unsupported("only what was matched of a path is replaced: all of it where it is matched as a whole, with the type Exact");
+        }
         let backends = rule.list("backendRefs");
+        if backends.is_empty() {
+            at.unsupported("has no `backendRefs`: its requests lead nowhere");
+        }
         let several = backends.len() > 1;
         for at in &backends {
             let b = at.fields();
-            b.skip(&["group", "kind", "namespace"]);
+            b.skip(&["group"]);
+            let (kind, namespace) = (b.text("kind"), b.text("namespace"));
+            if !matches!(kind.as_str(), "" | "Service") || (!namespace.is_empty() && namespace != object.namespace()) {
+                at.unsupported("a route leads to a Service of the application: this part of it is left out");
+                drop(b.rest());
+                continue;
+            }
             b.unsupported(&["filters"], "filters are those of the whole rule");
             let (name, port) = (b.text("name"), b.text("port"));
             let weight = b.number("weight", 1_000_000);
@@ -190,7 +263,9 @@ fn values(m: &Fields<'_>, key: &str) -> Vec<ValueMatch> {
     m.list(key).into_iter().map(one).collect()
 }
 
-fn filters(rule: &Fields<'_>, route: &mut Route) {
+/// What replaces the whole of a path, if something does.
+fn filters<'a>(rule: &Fields<'a>, route: &mut Route) -> Option<At<'a>> {
+    let mut whole_path = None;
     for at in rule.list("filters") {
         let f = at.fields();
         let kind = f.text("type");
@@ -208,9 +283,9 @@ fn filters(rule: &Fields<'_>, route: &mut Route) {
                 if let Some(change) = f.below("urlRewrite") {
                     change.unsupported(&["hostname"], "only the path is rewritten");
                     if let Some(path) = change.below("path") {
-                        path.skip(&["type"]);
-                        route.rewrite = if path.has("replaceFullPath") { path.text("replaceFullPath") } else { path.text("replacePrefixMatch") };
-                        path.skip(&["replaceFullPath", "replacePrefixMatch"]);
+                        whole_path = path.take("replaceFullPath");
+                        route.rewrite = whole_path.as_ref().map_or_else(|| path.text("replacePrefixMatch"), At::text);
+                        path.skip(&["type", "replacePrefixMatch"]);
                     }
                 }
             }
@@ -220,4 +295,5 @@ fn filters(rule: &Fields<'_>, route: &mut Route) {
             }
         }
     }
+    whole_path
 }

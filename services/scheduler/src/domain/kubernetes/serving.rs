@@ -31,7 +31,11 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
     spec.unsupported(&["externalIPs"], "ask for an address of a pool: type LoadBalancer, with `loadBalancerIP` or the annotation gantry.io/address-pool");
     let address = address(object, &spec, kind);
     // Without them the address alone leads to it.
-    let on_nodes = spec.take("allocateLoadBalancerNodePorts").is_none_or(|at| at.flag()) || address.is_none();
+    let allocated = spec.take("allocateLoadBalancerNodePorts").filter(|at| !at.flag());
+    if let Some(at) = allocated.as_ref().filter(|_| address.is_none()) {
+        at.note("has no effect here without an address of a pool: the ports are published on the nodes");
+    }
+    let on_nodes = allocated.is_none() || address.is_none();
     if kind == 3 {
         object.remarks.place(format!("outside.{name}"), &object.path, object.line);
         let port = |at: &At<'_>| {
@@ -97,6 +101,10 @@ fn address(object: &Object<'_>, spec: &Fields<'_>, kind: usize) -> Option<Public
         None => (asked, "spec.loadBalancerIP"),
     };
     if kind != 2 || (pool.is_none() && asked.is_empty()) {
+        if pool.is_some() || !asked.is_empty() {
+            let at = if pool.is_some() { "metadata.annotations" } else { at };
+            object.remarks.note(&format!("{}.{at}", object.path), object.line, "has no effect: a Service of type LoadBalancer has an address of its own");
+        }
         return None;
     }
     let at = format!("{}.{at}", object.path);
@@ -153,6 +161,9 @@ fn port(at: &At<'_>, name: &Name, workload: &Name, kind: usize, known: &Known) -
     };
     let app = p.text("appProtocol");
     let http = matches!(app.as_str(), "http" | "http2" | "grpc" | "kubernetes.io/h2c" | "kubernetes.io/ws");
+    if !app.is_empty() && !http {
+        at.note(format!("the protocol `{app}` has no effect here: it is balanced as a stream of bytes"));
+    }
     let Some(port) = p.number("port", 65_535).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0) else {
         at.wrong("needs `port`");
         drop(p.rest());
@@ -165,7 +176,11 @@ fn port(at: &At<'_>, name: &Name, workload: &Name, kind: usize, known: &Known) -
             super::container::port_of(&at, known.port_names.get(workload).unwrap_or(&none))?
         }
     };
-    let wanted = p.take("nodePort").and_then(|at| at.number(65_535)).and_then(|n| u16::try_from(n).ok());
+    let node_port = p.take("nodePort");
+    if let Some(at) = node_port.as_ref().filter(|_| kind != 1) {
+        at.note("has no effect here: it is that of a Service of type NodePort");
+    }
+    let wanted = node_port.and_then(|at| at.number(65_535)).and_then(|n| u16::try_from(n).ok());
     let publish = match kind {
         1 => Some(Publish { wanted: wanted.unwrap_or(0), listen: 0 }),
         2 => Some(Publish { wanted: port, listen: 0 }),

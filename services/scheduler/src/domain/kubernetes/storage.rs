@@ -122,7 +122,12 @@ fn source(at: &At<'_>, f: &Fields<'_>, name: &str, model: &mut Model) -> Source 
         let size_bytes = empty.take("sizeLimit").and_then(|at| at.parsed(quantity::whole, "a quantity such as 1Gi")).unwrap_or(0);
         return match empty.text("medium").as_str() {
             "Memory" => Source::Mount(Mount { size_bytes, ..Mount::new(MountKind::Tmpfs, "", "") }),
-            _ => Source::Mount(Mount { size_bytes, ..Mount::new(MountKind::Scratch, name, "") }),
+            medium => {
+                if !medium.is_empty() {
+                    at.unsupported(format!("the medium `{medium}` is not known: it is a folder of the node's disk"));
+                }
+                Source::Mount(Mount { size_bytes, ..Mount::new(MountKind::Scratch, name, "") })
+            }
         };
     }
     // An `emptyDir:` with nothing after it is one, too.
@@ -210,7 +215,9 @@ fn files(at: &At<'_>, secret: bool, standard: u32, model: &Model) -> Vec<(String
         })
         .collect();
     let Some(config) = model.configs.get(&name) else {
-        if !optional {
+        if optional {
+            at.note(format!("`{own}` is not there and need not be"));
+        } else {
             at.unsupported(format!("`{own}` is neither in the document nor kept by the space (`gantry config|secret set`): its files are not there"));
         }
         return Vec::new();
@@ -227,7 +234,7 @@ fn files(at: &At<'_>, secret: bool, standard: u32, model: &Model) -> Vec<(String
     for (key, path, mode) in chosen {
         match file(&key, path, mode) {
             Some(found) => out.push(found),
-            None if optional => {}
+            None if optional => at.note(format!("`{key}` of `{own}` is not there and need not be")),
             None => at.wrong(format!("`{own}` has no key `{key}`")),
         }
     }

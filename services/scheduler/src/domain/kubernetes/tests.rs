@@ -1,3 +1,6 @@
+mod meant;
+mod spoken;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -168,7 +168,8 @@ fn stateful(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model,
         let volume_name = metadata.as_ref().map(|m| m.text("name")).unwrap_or_default();
         let annotations = metadata.as_ref().map(|m| m.map("annotations")).unwrap_or_default();
         if let Some(metadata) = &metadata {
-            metadata.skip(&["labels", "creationTimestamp", "namespace"]);
+            metadata.skip(&["creationTimestamp", "namespace"]);
+            metadata.note(&["labels"], "has no effect here");
         }
         if volume_name.is_empty() {
             at.wrong("needs `metadata.name`");
@@ -194,7 +195,7 @@ fn stateful(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model,
         spec.remarks.unsupported(&format!("{}.template", spec.path), spec.line, detail);
     }
     minutes(spec, name, w);
-    spec.skip(&["serviceName"]);
+    spec.note(&["serviceName"], "instances are found by the names of the Services that choose them");
     spec.note(&["persistentVolumeClaimRetentionPolicy"], "volumes stay until they are deleted by hand");
     spec.unsupported(&["ordinals"], "instances are numbered from 0");
 }
@@ -230,8 +231,10 @@ fn job(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model, know
         suspended: placed("suspend", "suspended").is_some_and(|at| at.flag()),
     };
     // Not to be matched with the template's labels: the cluster makes both.
-    if spec.flag("manualSelector") {
-        spec.note(&["selector"], "has no effect here");
+    if let Some(at) = spec.take("manualSelector")
+        && at.flag()
+    {
+        at.note("has no effect here: whose an instance is, the platform knows without a selector");
     }
     spec.skip(&["selector"]);
     match spec.below("template") {
@@ -253,7 +256,10 @@ fn job(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model, know
 fn cron(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model, known: &mut Known) {
     match spec.below("jobTemplate") {
         Some(template) => {
-            template.skip(&["metadata"]);
+            if let Some(metadata) = template.below("metadata") {
+                metadata.skip(&["creationTimestamp", "name", "namespace"]);
+                metadata.note(&["labels", "annotations"], "has no effect here: those of the pods' own template count");
+            }
             match template.below("spec") {
                 Some(of_job) => job(&of_job, name, w, model, known),
                 None => template.remarks.wrong(&template.path, template.line, "needs `spec`"),

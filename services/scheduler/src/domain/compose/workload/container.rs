@@ -84,7 +84,15 @@ impl Reader<'_> {
             "logging" => self.logging(at, value),
             "volumes_from" => remarks.unsupported(at, line, "name the volumes themselves: `volumes` of both services"),
             "device_cgroup_rules" => remarks.unsupported(at, line, "devices are given by `devices`"),
-            "attach" | "label_file" | "develop" | "isolation" | "storage_opt" | "domainname" => remarks.note(at, line, "has no effect here"),
+            "attach" | "develop" => remarks.note(at, line, "has no effect here"),
+            "isolation" if matches!(value.scalar().as_deref(), Some("default" | "")) => {}
+            "isolation" => remarks.unsupported(at, line, "is of Windows: nodes run Linux, where `runtime` says how a container is kept apart"),
+            "storage_opt" => self.storage(at, value, w),
+            "domainname" => remarks.unsupported(at, line, "instances have a name without a domain: write the whole of it as `hostname`"),
+            "pull_refresh_after" => remarks.note(at, line, "has no effect here: the image is pinned when it is deployed"),
+            "use_api_socket" if value.boolean() == Some(false) => {}
+            "use_api_socket" => remarks.unsupported(at, line, "instances get neither an engine's socket nor somebody's credentials"),
+            "models" => remarks.unsupported(at, line, "models are not run: let a service serve one, and name its address in a variable"),
             "cgroup" if value.scalar().as_deref() == Some("private") => {}
             "userns_mode" if value.scalar().as_deref() == Some("host") => {}
             "cgroup" | "uts" | "userns_mode" => remarks.unsupported(at, line, "namespaces are set up by the node"),
@@ -166,18 +174,35 @@ impl Reader<'_> {
 
     fn devices(&self, path: &str, node: &Node, w: &mut Workload) {
         for (n, item) in fields::items(path, node, self.remarks).iter().enumerate() {
-            let at = format!("{path}[{n}]");
-            let text = item.scalar().unwrap_or_default();
-            let mut parts = text.split(':');
-            let of = |key: &str| item.get(key).and_then(Node::scalar);
-            let source = of("source").or_else(|| parts.next().map(str::to_owned)).unwrap_or_default();
-            let target = of("target").or_else(|| parts.next().map(str::to_owned)).unwrap_or_else(|| source.clone());
-            let permissions = of("permissions").or_else(|| parts.next().map(str::to_owned)).unwrap_or_else(|| "rwm".into());
+            let at = At { path: format!("{path}[{n}]"), line: item.line, node: item, remarks: self.remarks };
+            let (source, target, permissions) = if item.entries().is_some() {
+                let f = at.fields();
+                (f.text("source"), f.text("target"), f.text("permissions"))
+            } else {
+                let text = item.scalar().unwrap_or_default();
+                let mut parts = text.splitn(3, ':').map(str::to_owned);
+                (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+            };
+            // `/dev/fuse:r` has no target but permissions.
+            let (target, permissions) =
+                if permissions.is_empty() && target.bytes().all(|b| b"rwm".contains(&b)) { (String::new(), target) } else { (target, permissions) };
+            let target = if target.is_empty() { source.clone() } else { target };
+            let permissions = if permissions.is_empty() { "rwm".to_owned() } else { permissions };
             if !source.starts_with("/dev/") || !target.starts_with('/') || !permissions.bytes().all(|b| b"rwm".contains(&b)) {
-                self.remarks.unsupported(&at, item.line, "must be a device such as /dev/fuse:/dev/fuse:rwm");
+                at.unsupported("must be a device such as /dev/fuse:/dev/fuse:rwm");
                 continue;
             }
             w.devices.push(Device { source, target, permissions });
+        }
+    }
+
+    fn storage(&self, path: &str, node: &Node, w: &mut Workload) {
+        for option in fields::entries(path, node, self.remarks) {
+            let at = format!("{path}.{}", option.key);
+            match option.key.as_str() {
+                "size" => w.limits.storage_bytes = fields::bytes(&at, &option.node, self.remarks),
+                _ => fields::unknown(&at, option, self.remarks),
+            }
         }
     }
 
@@ -239,7 +264,13 @@ impl Reader<'_> {
             let at = At { path: format!("{path}.{}", entry.key), line: entry.line, node: &entry.node, remarks: self.remarks };
             let f = at.fields();
             beside.aliases.extend(f.texts("aliases"));
-            let number = |key: &str| f.take(key).and_then(|at| at.node.integer()).and_then(|n| i32::try_from(n).ok()).unwrap_or(0);
+            let number = |key: &str| {
+                let Some(at) = f.take(key) else { return 0 };
+                at.node.integer().and_then(|n| i32::try_from(n).ok()).unwrap_or_else(|| {
+                    at.wrong("must be a whole number");
+                    0
+                })
+            };
             let nic = Nic {
                 network: if entry.key == "default" { String::new() } else { entry.key.clone() },
                 address4: f.text("ipv4_address"),
@@ -352,9 +383,21 @@ pub fn gpus(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remar
                 1
             }
         });
-        let gpu = f.texts("capabilities").iter().any(|c| c == "gpu");
+        let capabilities = f.texts("capabilities");
+        let gpu = capabilities.iter().any(|c| c == "gpu");
+        if gpu && capabilities.len() > 1 {
+            at.note("of its `capabilities` only `gpu` counts: what else a driver shows is set up on the node");
+        }
         f.unsupported(&["options"], "is not supported");
-        let name = if gpu || driver == "nvidia" { GPU.to_owned() } else { format!("device/{driver}") };
+        let name = match driver.as_str() {
+            "" if !gpu => {
+                at.unsupported("is known neither by `gpu` among its `capabilities` nor by a `driver`");
+                continue;
+            }
+            "" | "nvidia" => GPU.to_owned(),
+            "amd" | "amdgpu" => "amd.com/gpu".to_owned(),
+            other => format!("device/{other}"),
+        };
         *extended.entry(name).or_default() += u64::try_from(count).unwrap_or(1);
     }
 }
@@ -362,6 +405,9 @@ pub fn gpus(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remar
 fn ulimits(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
     for entry in fields::entries(path, node, remarks) {
         let at = format!("{path}.{}", entry.key);
+        for other in entry.node.entries().unwrap_or_default().iter().filter(|o| !matches!(o.key.as_str(), "soft" | "hard")) {
+            fields::unknown(&format!("{at}.{}", other.key), other, remarks);
+        }
         let of = |key: &str| entry.node.get(key).and_then(Node::integer);
         let (soft, hard) = match (entry.node.integer(), of("soft"), of("hard")) {
             (Some(both), _, _) => (both, both),

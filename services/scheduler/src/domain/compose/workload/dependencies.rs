@@ -7,7 +7,7 @@ use gantry_kernel::Name;
 use super::Reader;
 use crate::domain::document::Remarks;
 use crate::domain::model::{Condition, Model, Workload, WorkloadKind};
-use crate::domain::yaml::Node;
+use crate::domain::yaml::{Node, Value};
 
 impl Reader<'_> {
     pub(super) fn named(&self, at: &str, line: u64, key: &str) -> Option<Name> {
@@ -35,6 +35,11 @@ impl Reader<'_> {
             };
             for option in options.iter().filter(|o| !matches!(o.key.as_str(), "condition" | "required" | "restart")) {
                 self.remarks.unsupported(&format!("{path}.{}.{}", entry.key, option.key), option.line, "is not supported");
+            }
+            for key in ["required", "restart"] {
+                if of(key).is_some_and(|node| node.value != Value::Null && node.boolean().is_none()) {
+                    self.remarks.wrong(&format!("{path}.{}.{key}", entry.key), entry.line, "must be true or false");
+                }
             }
             let required = of("required").and_then(Node::boolean) != Some(false);
             if !required && !self.names.contains_key(&entry.key) {

@@ -68,6 +68,7 @@ pub(super) fn health(path: &str, node: &Node, workload: &mut Workload, remarks: 
             "start_period" => start = fields::millis(&at, &entry.node, remarks),
             "start_interval" => {
                 let _ = fields::millis(&at, &entry.node, remarks);
+                remarks.note(&at, entry.line, "has no effect here: new instances are asked every second until they are ready");
             }
             "disable" => none |= fields::boolean(&at, &entry.node, remarks),
             _ => fields::unknown(&at, entry, remarks),

@@ -121,7 +121,12 @@ pub fn http_route(service: &Service, route: &Route) -> Value {
         filters.push(json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": set } }));
     }
     if !route.rewrite.is_empty() {
-        filters.push(json!({ "type": "URLRewrite", "urlRewrite": { "path": { "type": "ReplacePrefixMatch", "replacePrefixMatch": route.rewrite } } }));
+        // What is matched as a whole has no prefix; a cluster refuses that.
+        let path = match route.path_kind {
+            PathKind::Exact => json!({ "type": "ReplaceFullPath", "replaceFullPath": route.rewrite }),
+            PathKind::Prefix | PathKind::Pattern => json!({ "type": "ReplacePrefixMatch", "replacePrefixMatch": route.rewrite }),
+        };
+        filters.push(json!({ "type": "URLRewrite", "urlRewrite": { "path": path } }));
     }
     let mut backend = Fields::default();
     backend.put("name", service.name.as_str());
