@@ -66,7 +66,7 @@ impl Access {
 pub struct HeaderRule {
     /// A token of RFC 9110.
     pub name: String,
-    /// Printable, without quotes; empty: whatever it says.
+    /// The whole value, without control characters; empty: whatever it says.
     pub value: String,
     /// Name of the backend.
     pub to: String,
