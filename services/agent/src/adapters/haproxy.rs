@@ -87,7 +87,9 @@ impl Haproxy {
         self.write(layout).await.map_err(HaproxyError::Files)?;
         self.check().await?;
         let before = self.worker().await;
-        if self.runs().await {
+        // With a new one beside it, the ports' connections would be shared among them.
+        let stuck = before.is_none() && self.is_stuck(ANSWER_WITHIN).await;
+        if !stuck && self.runs().await {
             // The answer is cut off when the master replaces itself.
             let _ = ask(&self.master(), "reload").await;
         } else {
@@ -188,15 +190,26 @@ impl Haproxy {
         info.lines().find_map(|line| line.strip_prefix("Pid: ")?.trim().parse().ok())
     }
 
+    /// Whether the worker that takes new connections (ours, or of an earlier agent) answers.
+    pub async fn serves(&self) -> bool {
+        self.worker().await.is_some()
+    }
+
+    /// It is there and says nothing: it would take connections, and serve none.
+    async fn is_stuck(&self, patience: Duration) -> bool {
+        let asked = ask_within(patience, Path::new(&self.places.stats_socket), "show info").await;
+        asked.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// Runs commands in the worker, and in older workers that still answer connections of their own.
     ///
     /// # Errors
-    /// When the worker does not answer, or refuses one of them.
+    /// When the worker or its master does not answer, or refuses one of them.
     pub async fn run(&self, commands: &[String]) -> Result<(), HaproxyError> {
         if commands.is_empty() {
             return Ok(());
         }
-        let older = self.older_workers().await;
+        let older = self.older_workers().await?;
         for command in commands {
             let said = ask(Path::new(&self.places.stats_socket), command).await.map_err(HaproxyError::Socket)?;
             let refused = ["No such", "Unknown", "Invalid", "Require", "Permission", "expects", "can't", "cannot"];
@@ -222,22 +235,32 @@ impl Haproxy {
         ask_within(OLDER_ANSWER_WITHIN, &self.master(), &format!("@!{pid} {command}")).await
     }
 
-    async fn older_workers(&self) -> Vec<u32> {
-        let Ok(list) = ask(&self.master(), "show proc").await else { return Vec::new() };
-        let old = list.split("# old workers").nth(1).unwrap_or_default();
-        let lines = old.lines().skip(1).take_while(|line| !line.starts_with('#'));
-        lines.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    /// A master that is just replacing itself answers nobody for a moment, in which the new worker answers already: taken for none, the
+    /// workers of before would not hear what begins to drain, and what they have under way would be counted as nothing.
+    async fn older_workers(&self) -> Result<Vec<u32>, HaproxyError> {
+        let end = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let error = match ask(&self.master(), "show proc").await.map(|list| haproxy::older_workers(&list)) {
+                Ok(Some(older)) => return Ok(older),
+                Ok(None) => io::Error::from(io::ErrorKind::UnexpectedEof),
+                Err(error) => error,
+            };
+            if Instant::now() > end {
+                return Err(HaproxyError::Socket(error));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Requests under way by (backend, slot), in all workers.
     ///
     /// # Errors
-    /// When the worker does not answer.
+    /// When one of them does not answer: what it has under way is not known.
     pub async fn sessions(&self) -> Result<BTreeMap<(String, usize), u64>, HaproxyError> {
         let mut sum = haproxy::sessions(&self.statistics().await?);
-        let older = self.older_workers().await;
+        let older = self.older_workers().await?;
         for csv in join_all(older.iter().map(|pid| self.ask_older(*pid, "show stat"))).await {
-            for (slot, count) in haproxy::sessions(&csv.unwrap_or_default()) {
+            for (slot, count) in haproxy::sessions(&csv.map_err(HaproxyError::Socket)?) {
                 *sum.entry(slot).or_default() += count;
             }
         }
@@ -380,6 +403,70 @@ mod tests {
         log.set_len(LOG_BYTES + 1).unwrap();
         ours.bound_log().await;
         assert_eq!(log.metadata().unwrap().len(), 0);
+    }
+
+    /// Answers one question.
+    async fn answer(listener: &tokio::net::UnixListener, asked: &str, with: &str) {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut word = String::new();
+        client.read_to_string(&mut word).await.unwrap();
+        assert_eq!(word, format!("{asked}\n"));
+        client.write_all(with.as_bytes()).await.unwrap();
+    }
+
+    const PROCESSES: &str = "#<PID> <type>\n1 master\n# workers\n9 worker\n# old workers\n7 worker\n# programs\n";
+
+    #[tokio::test]
+    async fn a_master_that_is_just_replacing_itself_is_asked_for_its_older_workers_again() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
+        let ours = haproxy(folder.path(), "/nowhere/haproxy");
+        let master = tokio::net::UnixListener::bind(ours.master()).unwrap();
+        let answers = async {
+            answer(&master, "show proc", "").await;
+            answer(&master, "show proc", PROCESSES).await;
+        };
+        let (older, ()) = tokio::join!(ours.older_workers(), answers);
+        assert_eq!(older.unwrap(), [7]);
+    }
+
+    #[tokio::test]
+    async fn what_an_older_worker_that_does_not_answer_has_under_way_is_not_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
+        let ours = haproxy(folder.path(), "/nowhere/haproxy");
+        let worker = tokio::net::UnixListener::bind(&ours.places.stats_socket).unwrap();
+        let master = tokio::net::UnixListener::bind(ours.master()).unwrap();
+        let csv = "# pxname,svname,scur\nweb,s0,1\n";
+        let answers = async {
+            answer(&worker, "show stat", csv).await;
+            answer(&master, "show proc", PROCESSES).await;
+            answer(&master, "@!7 show stat", csv).await;
+        };
+        let (sum, ()) = tokio::join!(ours.sessions(), answers);
+        assert_eq!(sum.unwrap(), BTreeMap::from([(("web".to_owned(), 0), 2)]));
+        let answers = async {
+            answer(&worker, "show stat", csv).await;
+            answer(&master, "show proc", PROCESSES).await;
+            // And nobody reads what the older one is asked.
+        };
+        let (sum, ()) = tokio::join!(ours.sessions(), answers);
+        assert!(sum.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_takes_connections_and_says_nothing_is_stuck_and_one_that_is_not_there_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
+        let ours = haproxy(folder.path(), "/nowhere/haproxy");
+        assert!(!ours.is_stuck(Duration::from_secs(60)).await && !ours.serves().await);
+        let worker = tokio::net::UnixListener::bind(&ours.places.stats_socket).unwrap();
+        assert!(ours.is_stuck(Duration::from_millis(100)).await);
+        drop(worker.accept().await.unwrap());
+        let (stuck, ()) = tokio::join!(ours.is_stuck(Duration::from_secs(60)), answer(&worker, "show info", "Pid: 7\n"));
+        assert!(!stuck);
+        let (serves, ()) = tokio::join!(ours.serves(), answer(&worker, "show info", "Name: HAProxy\nPid: 7\n"));
+        assert!(serves);
     }
 
     #[tokio::test]
