@@ -81,6 +81,8 @@ pub struct Balancer {
     refused: BTreeSet<String>,
     /// Addresses of pods whose network was looked for; false: it is none of the machine's interfaces'.
     placed: BTreeMap<String, bool>,
+    /// Requests that were held and are under way at an instance.
+    passed_on: BTreeMap<InstanceId, u64>,
     filter: datagrams::Filter,
     public: public::Public,
 }
@@ -95,9 +97,23 @@ impl Balancer {
         let public = public::Public::new(listen.public_interface.clone());
         let (not_before_ms, seen_ms, back_not_before_ms) = (0, 0, 0);
         let (refused, placed) = Default::default();
-        let (loaded, failing_since_ms) = (false, None);
-        let mut opened =
-            Self { haproxy, disk, listen, saved, loaded, not_before_ms, failing_since_ms, seen_ms, back_not_before_ms, refused, placed, filter, public };
+        let (loaded, failing_since_ms, passed_on) = (false, None, BTreeMap::new());
+        let mut opened = Self {
+            haproxy,
+            disk,
+            listen,
+            saved,
+            loaded,
+            not_before_ms,
+            failing_since_ms,
+            seen_ms,
+            back_not_before_ms,
+            refused,
+            placed,
+            passed_on,
+            filter,
+            public,
+        };
         if damaged {
             opened.recover().await;
         }
@@ -115,6 +131,11 @@ impl Balancer {
             return self.saved.layout.in_use();
         }
         Layout { services: BTreeMap::new(), datagrams: self.saved.layout.datagrams.clone() }.in_use()
+    }
+
+    /// Requests that the holder has under way at instances: those that leave wait for them, too.
+    pub fn note_passed_on(&mut self, passed_on: BTreeMap<InstanceId, u64>) {
+        self.passed_on = passed_on;
     }
 
     /// The services whose requests are held while nobody is there, with the sockets for it.
@@ -221,7 +242,9 @@ impl Balancer {
         match self.haproxy.sessions().await {
             Ok(by_name) => {
                 let ids: BTreeMap<_, _> = self.saved.layout.services.iter().map(|(id, s)| (s.shape.name.clone(), id.clone())).collect();
-                by_name.into_iter().filter_map(|((name, slot), count)| Some(((ids.get(&name)?.clone(), slot), count))).collect()
+                let mut sessions: BTreeMap<_, _> = by_name.into_iter().filter_map(|((name, slot), count)| Some(((ids.get(&name)?.clone(), slot), count))).collect();
+                self.saved.layout.count_passed_on(&self.passed_on, &mut sessions);
+                sessions
             }
             Err(error) => {
                 tracing::warn!(%error, "the balancer does not tell its sessions");
