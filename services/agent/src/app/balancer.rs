@@ -180,6 +180,9 @@ impl Balancer {
             self.haproxy.bound_log().await;
             if !self.loaded {
                 tracing::error!("HAProxy is gone, or does not answer; starting it again");
+            } else if self.haproxy.may_have_shared_port() {
+                tracing::info!("the port that all routes share is free again");
+                self.loaded = false;
             }
         }
         // Its ports are its own only as long as it runs.
@@ -242,7 +245,8 @@ impl Balancer {
         match self.haproxy.sessions().await {
             Ok(by_name) => {
                 let ids: BTreeMap<_, _> = self.saved.layout.services.iter().map(|(id, s)| (s.shape.name.clone(), id.clone())).collect();
-                let mut sessions: BTreeMap<_, _> = by_name.into_iter().filter_map(|((name, slot), count)| Some(((ids.get(&name)?.clone(), slot), count))).collect();
+                let mut sessions: BTreeMap<_, _> =
+                    by_name.into_iter().filter_map(|((name, slot), count)| Some(((ids.get(&name)?.clone(), slot), count))).collect();
                 self.saved.layout.count_passed_on(&self.passed_on, &mut sessions);
                 sessions
             }

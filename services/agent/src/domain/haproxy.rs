@@ -11,7 +11,7 @@ pub struct Places {
     pub stats_socket: String,
     /// Folder of the two map files.
     pub maps: String,
-    /// `ip:port` of the shared HTTP port.
+    /// `ip:port` of the shared HTTP port; empty: it is somebody else's.
     pub http_listen: String,
 }
 
@@ -63,8 +63,14 @@ fn by_header(rule: &super::balance::HeaderRule) -> String {
     format!("{{ {matched} }} {{ nbsrv({to}) gt 0 }}")
 }
 
+/// The line by which a frontend listens.
+pub fn bind(address: &str) -> String {
+    format!("  bind {address}\n")
+}
+
 fn head(layout: &Layout, places: &Places) -> String {
     let Places { stats_socket, maps, http_listen } = places;
+    let shared = if http_listen.is_empty() { String::new() } else { bind(http_listen) };
     let mut rules = String::new();
     for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty()) {
         for rule in &shape.headers {
@@ -102,8 +108,7 @@ defaults
   option splice-auto
 frontend gantry_http
   mode http
-  bind {http_listen}
-  option idle-close-on-response
+{shared}  option idle-close-on-response
   option forwardfor
   http-request set-header X-Forwarded-Host %[req.hdr(host)] if !{{ req.hdr(x-forwarded-host) -m found }}
   http-request set-var(txn.host) req.hdr(host),field(1,:),lower
@@ -127,9 +132,7 @@ fn frontends(text: &mut String, service: &Service) {
     let name = &service.shape.name;
     let mode = if service.shape.http { "http" } else { "tcp" };
     let _ = writeln!(text, "frontend {name}_in\n  mode {mode}");
-    for bind in &service.shape.binds {
-        let _ = writeln!(text, "  bind {bind}");
-    }
+    text.extend(service.shape.binds.iter().map(|address| bind(address)));
     let Access { inside, from, .. } = &service.shape.access;
     if !inside.is_empty() && !from.is_empty() {
         let _ = writeln!(text, "  tcp-request connection reject if {{ dst {inside} }} !{{ src {} }}", from.join(" "));
@@ -343,6 +346,10 @@ mod tests {
         assert!(text.contains("server s0 10.88.0.2:80 weight 10\n  server s1 127.0.0.1:1 disabled"), "{text}");
         assert!(text.contains("bind 127.0.0.1:20001") && text.contains("default_backend web_1a"));
         assert!(text.contains("server hold unix@/h/1a backup pool-max-conn 0"));
+        assert!(text.contains("frontend gantry_http\n  mode http\n  bind 127.0.0.1:7480\n  option"));
+        // Somebody else has the shared port: all others are served.
+        let text = config(&layout(), &Places { http_listen: String::new(), ..places });
+        assert!(text.contains("frontend gantry_http\n  mode http\n  option") && text.contains("  bind 127.0.0.1:20001\n"), "{text}");
     }
 
     #[test]
