@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -52,13 +53,15 @@ pub struct Haproxy {
     folder: PathBuf,
     log: PathBuf,
     places: Places,
+    /// Somebody else has the shared port; all other ports are served without it.
+    shut_out: AtomicBool,
 }
 
 impl Haproxy {
     /// `folder` holds its configuration and sockets; `log` takes what it prints.
     pub fn new(binary: PathBuf, folder: PathBuf, log: PathBuf, http_listen: String) -> Self {
         let places = Places { stats_socket: folder.join("stats.sock").display().to_string(), maps: folder.display().to_string(), http_listen };
-        Self { binary, folder, log, places }
+        Self { binary, folder, log, places, shut_out: AtomicBool::new(false) }
     }
 
     fn config(&self) -> PathBuf {
@@ -82,16 +85,21 @@ impl Haproxy {
     /// Puts a layout to work: starts HAProxy, or lets the running one load it without dropping a connection.
     ///
     /// # Errors
-    /// [`HaproxyError`]; the process before goes on then.
+    /// [`HaproxyError`]; the process before goes on then, if it answers.
     pub async fn load(&self, layout: &Layout) -> Result<(), HaproxyError> {
-        self.write(layout).await.map_err(HaproxyError::Files)?;
-        self.check().await?;
         let before = self.worker().await;
-        if self.runs().await {
+        // With a new one beside it, the ports' connections would be shared among them.
+        let stuck = before.is_none() && self.is_stuck(ANSWER_WITHIN).await;
+        let goes_on = !stuck && self.runs().await;
+        if !goes_on {
+            self.end_left().await;
+        }
+        self.write(layout, goes_on).await.map_err(HaproxyError::Files)?;
+        self.check().await?;
+        if goes_on {
             // The answer is cut off when the master replaces itself.
             let _ = ask(&self.master(), "reload").await;
         } else {
-            self.end_left().await;
             self.spawn()?;
         }
         let end = Instant::now() + LOADED_WITHIN;
@@ -114,12 +122,35 @@ impl Haproxy {
         self.run(&drains.collect::<Vec<_>>()).await
     }
 
-    async fn write(&self, layout: &Layout) -> io::Result<()> {
+    /// `goes_on`: the process that runs has the ports of its configuration.
+    async fn write(&self, layout: &Layout, goes_on: bool) -> io::Result<()> {
+        let mut places = self.places.clone();
+        if !self.takes_shared_port(goes_on).await {
+            places.http_listen.clear();
+        }
         tokio::fs::create_dir_all(&self.folder).await?;
         let (exact, prefix) = haproxy::maps(layout);
         replace(&self.folder.join("exact.map"), exact.as_bytes(), 0o600).await?;
         replace(&self.folder.join("prefix.map"), prefix.as_bytes(), 0o600).await?;
-        replace(&self.config(), haproxy::config(layout, &self.places).as_bytes(), 0o600).await
+        replace(&self.config(), haproxy::config(layout, &places).as_bytes(), 0o600).await
+    }
+
+    /// One port that cannot be opened would make HAProxy refuse its whole configuration.
+    async fn takes_shared_port(&self, goes_on: bool) -> bool {
+        let address = &self.places.http_listen;
+        let before = tokio::fs::read_to_string(self.config()).await.unwrap_or_default();
+        let has_it = goes_on && before.contains(&haproxy::bind(address));
+        let refused = if has_it { None } else { std::net::TcpListener::bind(address).err() };
+        let was_shut_out = self.shut_out.swap(refused.is_some(), Ordering::Relaxed);
+        if let Some(error) = refused.as_ref().filter(|_| !was_shut_out) {
+            tracing::error!(address, %error, "the port that all routes share is somebody else's; routes do not answer until it is free");
+        }
+        refused.is_none()
+    }
+
+    /// The shared port was somebody else's, and is free now.
+    pub fn may_have_shared_port(&self) -> bool {
+        self.shut_out.load(Ordering::Relaxed) && std::net::TcpListener::bind(&self.places.http_listen).is_ok()
     }
 
     async fn check(&self) -> Result<(), HaproxyError> {
@@ -152,9 +183,20 @@ impl Haproxy {
 
     /// One that is there and does not answer would share its ports with the next one, and take connections that it never serves.
     async fn end_left(&self) {
-        for pid in self.processes().await {
-            tracing::error!(pid, "an HAProxy that does not answer is ended");
-            let _ = super::machine::run("kill", &["-KILL", &pid.to_string()]).await;
+        let (end, mut told) = (Instant::now() + ANSWER_WITHIN, BTreeSet::new());
+        loop {
+            let left = self.processes().await;
+            if left.is_empty() || Instant::now() > end {
+                return;
+            }
+            for pid in left {
+                if told.insert(pid) {
+                    tracing::error!(pid, "an HAProxy that does not answer is ended");
+                    let _ = super::machine::run("kill", &["-KILL", &pid.to_string()]).await;
+                }
+            }
+            // Until then its ports are taken.
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -188,15 +230,26 @@ impl Haproxy {
         info.lines().find_map(|line| line.strip_prefix("Pid: ")?.trim().parse().ok())
     }
 
+    /// Whether the worker that takes new connections (ours, or of an earlier agent) answers.
+    pub async fn serves(&self) -> bool {
+        self.worker().await.is_some()
+    }
+
+    /// It is there and says nothing: it would take connections, and serve none.
+    async fn is_stuck(&self, patience: Duration) -> bool {
+        let asked = ask_within(patience, Path::new(&self.places.stats_socket), "show info").await;
+        asked.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// Runs commands in the worker, and in older workers that still answer connections of their own.
     ///
     /// # Errors
-    /// When the worker does not answer, or refuses one of them.
+    /// When the worker or its master does not answer, or refuses one of them.
     pub async fn run(&self, commands: &[String]) -> Result<(), HaproxyError> {
         if commands.is_empty() {
             return Ok(());
         }
-        let older = self.older_workers().await;
+        let older = self.older_workers().await?;
         for command in commands {
             let said = ask(Path::new(&self.places.stats_socket), command).await.map_err(HaproxyError::Socket)?;
             let refused = ["No such", "Unknown", "Invalid", "Require", "Permission", "expects", "can't", "cannot"];
@@ -222,22 +275,32 @@ impl Haproxy {
         ask_within(OLDER_ANSWER_WITHIN, &self.master(), &format!("@!{pid} {command}")).await
     }
 
-    async fn older_workers(&self) -> Vec<u32> {
-        let Ok(list) = ask(&self.master(), "show proc").await else { return Vec::new() };
-        let old = list.split("# old workers").nth(1).unwrap_or_default();
-        let lines = old.lines().skip(1).take_while(|line| !line.starts_with('#'));
-        lines.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+    /// A master that is just replacing itself answers nobody for a moment, in which the new worker answers already: taken for none, the
+    /// workers of before would not hear what begins to drain, and what they have under way would be counted as nothing.
+    async fn older_workers(&self) -> Result<Vec<u32>, HaproxyError> {
+        let end = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let error = match ask(&self.master(), "show proc").await.map(|list| haproxy::older_workers(&list)) {
+                Ok(Some(older)) => return Ok(older),
+                Ok(None) => io::Error::from(io::ErrorKind::UnexpectedEof),
+                Err(error) => error,
+            };
+            if Instant::now() > end {
+                return Err(HaproxyError::Socket(error));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Requests under way by (backend, slot), in all workers.
     ///
     /// # Errors
-    /// When the worker does not answer.
+    /// When one of them does not answer: what it has under way is not known.
     pub async fn sessions(&self) -> Result<BTreeMap<(String, usize), u64>, HaproxyError> {
         let mut sum = haproxy::sessions(&self.statistics().await?);
-        let older = self.older_workers().await;
+        let older = self.older_workers().await?;
         for csv in join_all(older.iter().map(|pid| self.ask_older(*pid, "show stat"))).await {
-            for (slot, count) in haproxy::sessions(&csv.unwrap_or_default()) {
+            for (slot, count) in haproxy::sessions(&csv.map_err(HaproxyError::Socket)?) {
                 *sum.entry(slot).or_default() += count;
             }
         }
@@ -303,94 +366,4 @@ async fn ask_within(limit: Duration, socket: &Path, command: &str) -> io::Result
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn haproxy(folder: &Path, binary: &str) -> Haproxy {
-        Haproxy::new(binary.into(), folder.join("haproxy"), folder.join("haproxy.log"), "127.0.0.1:0".into())
-    }
-
-    #[tokio::test]
-    async fn one_that_does_not_answer_is_ended_and_nobody_elses_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let ours = haproxy(folder.path(), "/nowhere/haproxy");
-        let start = |config: PathBuf| {
-            // It waits for a word that never comes.
-            let words = ["-c", "read word; exit 0", "haproxy", "-W", "-f"];
-            std::process::Command::new("sh").args(words).arg(config).stdin(Stdio::piped()).spawn().unwrap()
-        };
-        let (mut stuck, mut another) = (start(ours.config()), start(folder.path().join("other/haproxy.cfg")));
-        let seen = async {
-            // Between the fork and the program the words are ours.
-            while ours.processes().await != [stuck.id()] {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), seen).await.expect("it is found");
-        ours.end_left().await;
-        assert_eq!(stuck.wait().unwrap().code(), None, "by a signal");
-        assert!(another.try_wait().unwrap().is_none());
-        another.kill().unwrap();
-        another.wait().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_number_of_an_earlier_start_is_nobodys_to_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let ours = haproxy(folder.path(), "/nowhere/haproxy");
-        let mut somebodys = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
-        std::fs::write(folder.path().join("haproxy/haproxy.pid"), format!("{}\n", somebodys.id())).unwrap();
-        ours.stop().await;
-        assert!(somebodys.try_wait().unwrap().is_none());
-        somebodys.kill().unwrap();
-        somebodys.wait().unwrap();
-    }
-
-    #[tokio::test]
-    async fn one_that_answers_nobody_is_stopped_with_all_its_processes() {
-        let folder = tempfile::tempdir().unwrap();
-        let ours = haproxy(folder.path(), "/nowhere/haproxy");
-        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
-        // A master that replaces itself, without a socket, and a worker that the file does not name; one of them does not listen.
-        let start = |script: &str| {
-            let mut command = std::process::Command::new("sh");
-            command.args(["-c", script, "haproxy", "-W", "-f"]).arg(ours.config()).stdin(Stdio::piped());
-            command.stdout(Stdio::piped()).spawn().unwrap()
-        };
-        let (mut master, mut worker) = (start("read word; exit 0"), start("trap '' TERM; echo deaf; read word; exit 0"));
-        let mut said = [0; 5];
-        std::io::Read::read_exact(worker.stdout.as_mut().unwrap(), &mut said).unwrap();
-        std::fs::write(folder.path().join("haproxy/haproxy.pid"), format!("{}\n", master.id())).unwrap();
-        // Ended, but not waited for, they have no words any more.
-        ours.end_within(Duration::from_millis(300)).await;
-        assert_eq!((master.wait().unwrap().code(), worker.wait().unwrap().code()), (None, None), "by signals");
-        assert!(ours.processes().await.is_empty());
-    }
-
-    #[tokio::test]
-    async fn what_it_prints_is_bounded() {
-        let folder = tempfile::tempdir().unwrap();
-        let ours = haproxy(folder.path(), "/nowhere/haproxy");
-        ours.bound_log().await;
-        let log = std::fs::File::create(folder.path().join("haproxy.log")).unwrap();
-        log.set_len(LOG_BYTES).unwrap();
-        ours.bound_log().await;
-        assert_eq!(log.metadata().unwrap().len(), LOG_BYTES);
-        log.set_len(LOG_BYTES + 1).unwrap();
-        ours.bound_log().await;
-        assert_eq!(log.metadata().unwrap().len(), 0);
-    }
-
-    #[tokio::test]
-    async fn an_older_worker_that_is_stuck_is_asked_once() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
-        let ours = haproxy(folder.path(), "/nowhere/haproxy");
-        let master = tokio::net::UnixListener::bind(ours.master()).unwrap();
-        let commands = ["a", "b", "c"].map(str::to_owned);
-        // Nobody reads what is asked.
-        tokio::time::timeout(OLDER_ANSWER_WITHIN * 2, ours.tell_older(7, &commands)).await.expect("it holds up nobody");
-        drop(master);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use gantry_kernel::InstanceId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
@@ -25,12 +26,16 @@ const LATE: &[u8] =
 /// How many wait for each service.
 type Waiting = Arc<Mutex<BTreeMap<String, usize>>>;
 
+/// How many requests were passed on to each instance and go on.
+type Passed = Arc<Mutex<BTreeMap<InstanceId, u64>>>;
+
 pub struct Holder {
     layout: watch::Receiver<Layout>,
     wake: Arc<Notify>,
     tracker: TaskTracker,
     cancel: CancellationToken,
     waiting: Waiting,
+    passed: Passed,
     /// Sockets that are open, by service.
     open: BTreeMap<String, (String, CancellationToken)>,
 }
@@ -38,7 +43,7 @@ pub struct Holder {
 impl Holder {
     /// `wake` is rung when the first begins to wait for a service, and when nobody does any more.
     pub fn new(layout: watch::Receiver<Layout>, wake: Arc<Notify>, tracker: TaskTracker, cancel: CancellationToken) -> Self {
-        Self { layout, wake, tracker, cancel, waiting: Arc::default(), open: BTreeMap::new() }
+        Self { layout, wake, tracker, cancel, waiting: Arc::default(), passed: Arc::default(), open: BTreeMap::new() }
     }
 
     /// Opens the sockets of these services (id to path) and closes all others; call it before the balancer uses them.
@@ -71,8 +76,14 @@ impl Holder {
         waiting.iter().filter(|(_, n)| **n > 0).map(|(id, _)| id.clone()).collect()
     }
 
+    /// Requests under way that were held: for HAProxy they are the holder's, and none of their instance.
+    pub fn passed_on(&self) -> BTreeMap<InstanceId, u64> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn line(&self) -> Line {
-        Line { layout: self.layout.clone(), wake: self.wake.clone(), waiting: self.waiting.clone(), cancel: self.cancel.clone() }
+        let (layout, wake, waiting) = (self.layout.clone(), self.wake.clone(), self.waiting.clone());
+        Line { layout, wake, waiting, passed: self.passed.clone(), cancel: self.cancel.clone() }
     }
 }
 
@@ -93,6 +104,7 @@ struct Line {
     layout: watch::Receiver<Layout>,
     wake: Arc<Notify>,
     waiting: Waiting,
+    passed: Passed,
     /// The agent's end.
     cancel: CancellationToken,
 }
@@ -132,6 +144,31 @@ impl Drop for Place {
     }
 }
 
+/// Of one request to its instance; over when it is dropped.
+struct Passage {
+    passed: Passed,
+    instance: InstanceId,
+}
+
+impl Passage {
+    fn begin(passed: Passed, instance: InstanceId) -> Self {
+        *passed.lock().unwrap_or_else(PoisonError::into_inner).entry(instance).or_default() += 1;
+        Self { passed, instance }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = passed.get_mut(&self.instance) {
+            *count -= 1;
+            if *count == 0 {
+                passed.remove(&self.instance);
+            }
+        }
+    }
+}
+
 async fn serve(listener: UnixListener, service: String, line: Line, tracker: TaskTracker, closed: CancellationToken) {
     loop {
         let accepted = tokio::select! {
@@ -162,7 +199,8 @@ async fn hold(mut client: UnixStream, service: &str, mut line: Line, closed: Can
         () = closed.cancelled() => None,
         ready = ready => ready.ok().flatten(),
     };
-    let Some(address) = ready else { return refuse(client).await };
+    let Some((instance, address)) = ready else { return refuse(client).await };
+    let _passage = Passage::begin(line.passed.clone(), instance);
     let connected = tokio::select! {
         () = line.cancel.cancelled() => return,
         connected = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(&address)) => connected,
@@ -184,11 +222,11 @@ async fn hold(mut client: UnixStream, service: &str, mut line: Line, closed: Can
     }
 }
 
-/// One of the instances in rotation.
-fn server(layout: &Layout, service: &str) -> Option<String> {
+/// One of the instances in rotation, and where it listens.
+fn server(layout: &Layout, service: &str) -> Option<(InstanceId, String)> {
     let slots = &layout.services.get(service)?.slots;
     slots.iter().find_map(|slot| match slot {
-        Slot::Serving { server, .. } => Some(format!("{}:{}", server.address, server.port)),
+        Slot::Serving { instance, server } => Some((*instance, format!("{}:{}", server.address, server.port))),
         Slot::Free | Slot::Draining { .. } => None,
     })
 }
@@ -207,7 +245,7 @@ async fn refuse(mut client: UnixStream) {
 
 #[cfg(test)]
 mod tests {
-    use gantry_kernel::{InstanceId, Uuid};
+    use gantry_kernel::Uuid;
 
     use super::*;
     use crate::domain::balance::{Server, Service, Shape};
@@ -222,7 +260,7 @@ mod tests {
     #[test]
     fn no_more_than_so_many_wait_and_a_place_is_given_back() {
         let layout = watch::channel(Layout::default()).1;
-        let line = Line { layout, wake: Arc::default(), waiting: Waiting::default(), cancel: CancellationToken::new() };
+        let line = Line { layout, wake: Arc::default(), waiting: Waiting::default(), passed: Passed::default(), cancel: CancellationToken::new() };
         let places: Vec<_> = std::iter::from_fn(|| line.join("web")).collect();
         assert_eq!(places.len(), MOST);
         assert!(line.join("other").is_some());
@@ -267,6 +305,7 @@ mod tests {
         client.write_all(b"one").await.unwrap();
         instance.read_exact(&mut word).await.unwrap();
         holder.keep(&BTreeMap::new()).await;
+        assert_eq!(holder.passed_on(), BTreeMap::from([(InstanceId(Uuid::from_u128(1)), 1)]), "its instance is not to stop yet");
         instance.write_all(b"two").await.unwrap();
         client.read_exact(&mut word).await.unwrap();
         client.write_all(b"tre").await.unwrap();
@@ -275,6 +314,12 @@ mod tests {
         // The agent's own end is theirs, too.
         holder.cancel.cancel();
         assert_eq!(client.read(&mut word).await.unwrap(), 0);
+        let over = async {
+            while !holder.passed_on().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), over).await.expect("nothing of it goes on");
     }
 
     #[tokio::test]

@@ -71,6 +71,8 @@ pub struct Balancer {
     loaded: bool,
     /// HAProxy failed; not again before.
     not_before_ms: i64,
+    /// It cannot be brought to what is wanted since then.
+    failing_since_ms: Option<i64>,
     /// When HAProxy was last seen alive.
     seen_ms: i64,
     /// A service's address could not be taken away; not again before.
@@ -79,6 +81,8 @@ pub struct Balancer {
     refused: BTreeSet<String>,
     /// Addresses of pods whose network was looked for; false: it is none of the machine's interfaces'.
     placed: BTreeMap<String, bool>,
+    /// Requests that were held and are under way at an instance.
+    passed_on: BTreeMap<InstanceId, u64>,
     filter: datagrams::Filter,
     public: public::Public,
 }
@@ -93,7 +97,23 @@ impl Balancer {
         let public = public::Public::new(listen.public_interface.clone());
         let (not_before_ms, seen_ms, back_not_before_ms) = (0, 0, 0);
         let (refused, placed) = Default::default();
-        let mut opened = Self { haproxy, disk, listen, saved, loaded: false, not_before_ms, seen_ms, back_not_before_ms, refused, placed, filter, public };
+        let (loaded, failing_since_ms, passed_on) = (false, None, BTreeMap::new());
+        let mut opened = Self {
+            haproxy,
+            disk,
+            listen,
+            saved,
+            loaded,
+            not_before_ms,
+            failing_since_ms,
+            seen_ms,
+            back_not_before_ms,
+            refused,
+            placed,
+            passed_on,
+            filter,
+            public,
+        };
         if damaged {
             opened.recover().await;
         }
@@ -102,6 +122,20 @@ impl Balancer {
 
     pub fn layout(&self) -> &Layout {
         &self.saved.layout
+    }
+
+    /// Instances that get requests or still answer some. When HAProxy cannot be told to leave any, they are not waited for longer than for the
+    /// end of any request: otherwise none that is not wanted any more would ever stop.
+    pub fn in_use(&self, now_ms: i64) -> BTreeSet<InstanceId> {
+        if self.failing_since_ms.is_none_or(|since| now_ms - since < DRAIN_LIMIT_MS) {
+            return self.saved.layout.in_use();
+        }
+        Layout { services: BTreeMap::new(), datagrams: self.saved.layout.datagrams.clone() }.in_use()
+    }
+
+    /// Requests that the holder has under way at instances: those that leave wait for them, too.
+    pub fn note_passed_on(&mut self, passed_on: BTreeMap<InstanceId, u64>) {
+        self.passed_on = passed_on;
     }
 
     /// The services whose requests are held while nobody is there, with the sockets for it.
@@ -141,10 +175,14 @@ impl Balancer {
         }
         if self.loaded && now_ms - self.seen_ms >= LOOK_MS {
             self.seen_ms = now_ms;
-            self.loaded = self.haproxy.runs().await;
+            // Its master may answer for a worker that is stuck.
+            self.loaded = self.haproxy.runs().await && self.haproxy.serves().await;
             self.haproxy.bound_log().await;
             if !self.loaded {
-                tracing::error!("HAProxy is gone; starting it again");
+                tracing::error!("HAProxy is gone, or does not answer; starting it again");
+            } else if self.haproxy.may_have_shared_port() {
+                tracing::info!("the port that all routes share is free again");
+                self.loaded = false;
             }
         }
         // Its ports are its own only as long as it runs.
@@ -176,9 +214,10 @@ impl Balancer {
             // What it holds now is unknown; the next round loads everything.
             self.loaded = false;
             self.not_before_ms = now_ms + RETRY_MS;
+            self.failing_since_ms = self.failing_since_ms.or(Some(now_ms));
             return Err(error);
         }
-        self.loaded = true;
+        (self.loaded, self.failing_since_ms) = (true, None);
         self.saved.layout = layout;
         self.save().await;
         self.give_back(wanted, now_ms).await;
@@ -190,6 +229,7 @@ impl Balancer {
         self.not_before_ms = self.not_before_ms.min(now_ms.saturating_add(RETRY_MS));
         self.back_not_before_ms = self.back_not_before_ms.min(now_ms.saturating_add(BACK_AGAIN_MS));
         self.seen_ms = self.seen_ms.min(now_ms);
+        self.failing_since_ms = self.failing_since_ms.map(|since| since.min(now_ms));
         self.public.shorten_pauses(now_ms);
         self.filter.shorten_pauses(now_ms);
     }
@@ -205,7 +245,10 @@ impl Balancer {
         match self.haproxy.sessions().await {
             Ok(by_name) => {
                 let ids: BTreeMap<_, _> = self.saved.layout.services.iter().map(|(id, s)| (s.shape.name.clone(), id.clone())).collect();
-                by_name.into_iter().filter_map(|((name, slot), count)| Some(((ids.get(&name)?.clone(), slot), count))).collect()
+                let mut sessions: BTreeMap<_, _> =
+                    by_name.into_iter().filter_map(|((name, slot), count)| Some(((ids.get(&name)?.clone(), slot), count))).collect();
+                self.saved.layout.count_passed_on(&self.passed_on, &mut sessions);
+                sessions
             }
             Err(error) => {
                 tracing::warn!(%error, "the balancer does not tell its sessions");
@@ -242,5 +285,11 @@ mod tests {
         let slots = vec![balance::Slot::Serving { instance: id(1), server }];
         balancer.saved.layout.services.insert("s".into(), balance::Service { shape, slots });
         assert_eq!(served(&balancer), BTreeSet::from([id(1), id(2)]));
+        // It has failed since it was first asked: whoever is to stop does not wait for it for ever.
+        assert_eq!(balancer.in_use(1_000 + DRAIN_LIMIT_MS - 1), BTreeSet::from([id(1)]));
+        assert!(balancer.in_use(1_000 + DRAIN_LIMIT_MS).is_empty());
+        balancer.shorten_pauses(-3_600_000);
+        assert_eq!(balancer.in_use(-3_600_000), BTreeSet::from([id(1)]), "the clock was set back");
+        assert!(balancer.in_use(-3_600_000 + DRAIN_LIMIT_MS).is_empty());
     }
 }

@@ -365,7 +365,7 @@ impl Keeper {
         self.balancer.assign(&wanted).await;
         self.begin_new(&wanted, &pods);
         self.balance(&wanted, &pods).await;
-        self.facts.in_use = self.balancer.layout().in_use();
+        self.facts.in_use = self.balancer.in_use(self.facts.now_ms);
         if self.fencing {
             // Unanswered requests are not waited for.
             self.facts.in_use.retain(|id| !wanted.instances.get(id).is_some_and(|i| i.fenced));

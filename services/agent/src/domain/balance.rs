@@ -66,7 +66,7 @@ impl Access {
 pub struct HeaderRule {
     /// A token of RFC 9110.
     pub name: String,
-    /// Printable, without quotes; empty: whatever it says.
+    /// The whole value, without control characters; empty: whatever it says.
     pub value: String,
     /// Name of the backend.
     pub to: String,
@@ -249,6 +249,19 @@ impl Layout {
         self.services.values().flat_map(|s| &s.slots).any(|s| matches!(s, Slot::Draining { .. }))
     }
 
+    /// Adds to the requests under way those that have reached an instance beside its slot: they were held until it was there.
+    pub fn count_passed_on(&self, passed_on: &BTreeMap<InstanceId, u64>, sessions: &mut BTreeMap<(String, usize), u64>) {
+        for (id, service) in &self.services {
+            for (index, slot) in service.slots.iter().enumerate() {
+                if let Slot::Draining { instance, .. } = slot
+                    && let Some(count) = passed_on.get(instance)
+                {
+                    *sessions.entry((id.clone(), index)).or_default() += count;
+                }
+            }
+        }
+    }
+
     /// Instances that get no new requests, and of which some may not be answered yet.
     pub fn leaving(&self) -> BTreeSet<InstanceId> {
         let leaving = |slot: &Slot| if let Slot::Draining { instance, .. } = slot { Some(*instance) } else { None };
@@ -314,6 +327,18 @@ mod tests {
         assert!(!next(&layout, &target([2]), &late).0.in_use().contains(&id(1)));
         let set_back = Facts { now_ms: -3_600_000, ..late };
         assert!(!next(&layout, &target([2]), &set_back).0.in_use().contains(&id(1)), "nobody waits until the clock is there again");
+    }
+
+    #[test]
+    fn an_instance_waits_for_a_request_that_was_held_until_it_was_there() {
+        let (layout, _) = next(&Layout::default(), &target([1, 2]), &facts(0));
+        let (layout, _) = next(&layout, &target([2]), &facts(0));
+        let counted = |passed_on: &[(u8, u64)]| {
+            let mut sessions = BTreeMap::from([(("svc".to_owned(), 0), 0)]);
+            layout.count_passed_on(&passed_on.iter().map(|(n, count)| (id(*n), *count)).collect(), &mut sessions);
+            next(&layout, &target([2]), &Facts { sessions, ..facts(5_000) }).0.in_use().contains(&id(1))
+        };
+        assert!(counted(&[(1, 1)]) && !counted(&[(2, 1)]) && !counted(&[]));
     }
 
     #[test]

@@ -179,12 +179,12 @@ pub fn fence(guard: Option<&wire::Guard>, services: Option<Ipv4Addr>, resolvers:
     if let Some(services) = services {
         let _ = writeln!(allowed, "    ip daddr {services}/16 accept");
     }
-    for resolver in resolvers {
+    for resolver in resolvers.iter().filter(|r| r.parse::<std::net::IpAddr>().is_ok()) {
         let _ = writeln!(allowed, "    {} daddr {resolver} meta l4proto {{ tcp, udp }} th dport 53 accept", family(resolver));
     }
-    for one in guard.egress.iter().filter(|e| is_network(&e.network)) {
+    for (one, network) in guard.egress.iter().filter_map(|e| Some((e, network(&e.network)?))) {
         let port = if one.port == 0 { String::new() } else { format!(" meta l4proto {{ tcp, udp }} th dport {}", one.port) };
-        let _ = writeln!(allowed, "    {} daddr {}{port} accept", family(&one.network), one.network);
+        let _ = writeln!(allowed, "    {} daddr {network}{port} accept", family(&network));
     }
     Some(format!(
         "table inet gantry_guard
@@ -211,15 +211,16 @@ pub const QUARANTINE: &str = "table inet gantry_quarantine {
   chain input { type filter hook input priority -300; policy drop; iifname \"lo\" accept; }
 }";
 
-/// It goes into a script: only what is an address with a length is taken.
-pub fn is_network(text: &str) -> bool {
+/// An address, or a block of them with its length, as every program reads it. It goes into scripts: what is a number here may have a sign or
+/// zeros before it, and the packet filter would refuse all of the script for it. Nothing if it is no network.
+pub fn network(text: &str) -> Option<String> {
     let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
-    let most = match address.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(_)) => 32,
-        Ok(std::net::IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.is_none_or(|l| l.parse::<u8>().is_ok_and(|l| l <= most))
+    let address: std::net::IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    match length {
+        None => Some(address.to_string()),
+        Some(length) => length.parse::<u8>().ok().filter(|l| *l <= most).map(|l| format!("{address}/{l}")),
+    }
 }
 
 /// What `nft -j list set` says was refused: `192.0.2.1:25/tcp`.

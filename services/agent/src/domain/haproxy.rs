@@ -11,7 +11,7 @@ pub struct Places {
     pub stats_socket: String,
     /// Folder of the two map files.
     pub maps: String,
-    /// `ip:port` of the shared HTTP port.
+    /// `ip:port` of the shared HTTP port; empty: it is somebody else's.
     pub http_listen: String,
 }
 
@@ -47,13 +47,30 @@ pub fn config(layout: &Layout, places: &Places) -> String {
 const SERVERS: &str = "tcp-ut 3s check inter 10s fastinter 1s downinter 1s rise 1 fall 2 observe layer4 error-limit 2 on-error mark-down";
 
 /// Requests with a header of a release go to the revision that is tried, as long as somebody is there.
+///
+/// A value that is not plain is written in numbers: a brace by itself would end the condition, and one such condition makes HAProxy refuse
+/// the configuration of the whole node. `req.hdr` takes a value apart at its commas, `req.fhdr` does not.
 fn by_header(rule: &super::balance::HeaderRule) -> String {
-    let matched = if rule.value.is_empty() { "-m found".to_owned() } else { format!("-m str -- '{}'", rule.value) };
-    format!("{{ req.hdr({}) {matched} }} {{ nbsrv({}) gt 0 }}", rule.name, rule.to)
+    let super::balance::HeaderRule { name, value, to } = rule;
+    let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_. /:=+@".contains(&b));
+    let matched = if value.is_empty() {
+        format!("req.hdr({name}) -m found")
+    } else if plain {
+        format!("req.hdr({name}) -m str -- '{value}'")
+    } else {
+        format!("req.fhdr({name}) -m bin -- {}", hex::encode(value))
+    };
+    format!("{{ {matched} }} {{ nbsrv({to}) gt 0 }}")
+}
+
+/// The line by which a frontend listens.
+pub fn bind(address: &str) -> String {
+    format!("  bind {address}\n")
 }
 
 fn head(layout: &Layout, places: &Places) -> String {
     let Places { stats_socket, maps, http_listen } = places;
+    let shared = if http_listen.is_empty() { String::new() } else { bind(http_listen) };
     let mut rules = String::new();
     for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty()) {
         for rule in &shape.headers {
@@ -62,6 +79,8 @@ fn head(layout: &Layout, places: &Places) -> String {
     }
     // Connections are bounded by the file descriptors the machine allows.
     // A node that is cut off does not close its connections: the kernel's probes find the ones that wait for an answer.
+    // Processes of before a reload go on with connections that last (WebSockets, databases): each new service of anybody is a reload. They
+    // are bounded in time and number, since each takes memory.
     // An idle connection is closed with its next answer, never in between: a client must not see a reload.
     format!(
         "# Written by the Gantry agent; changes are lost.
@@ -69,7 +88,8 @@ global
   fd-hard-limit 65536
   stats socket {stats_socket} mode 600 level admin expose-fd listeners
   stats timeout 1m
-  hard-stop-after 5m
+  hard-stop-after 30m
+  mworker-max-reloads 16
 defaults
   timeout connect 1s
   timeout client 60s
@@ -88,8 +108,7 @@ defaults
   option splice-auto
 frontend gantry_http
   mode http
-  bind {http_listen}
-  option idle-close-on-response
+{shared}  option idle-close-on-response
   option forwardfor
   http-request set-header X-Forwarded-Host %[req.hdr(host)] if !{{ req.hdr(x-forwarded-host) -m found }}
   http-request set-var(txn.host) req.hdr(host),field(1,:),lower
@@ -113,9 +132,7 @@ fn frontends(text: &mut String, service: &Service) {
     let name = &service.shape.name;
     let mode = if service.shape.http { "http" } else { "tcp" };
     let _ = writeln!(text, "frontend {name}_in\n  mode {mode}");
-    for bind in &service.shape.binds {
-        let _ = writeln!(text, "  bind {bind}");
-    }
+    text.extend(service.shape.binds.iter().map(|address| bind(address)));
     let Access { inside, from, .. } = &service.shape.access;
     if !inside.is_empty() && !from.is_empty() {
         let _ = writeln!(text, "  tcp-request connection reject if {{ dst {inside} }} !{{ src {} }}", from.join(" "));
@@ -202,6 +219,15 @@ fn backend(text: &mut String, service: &Service) {
             Slot::Draining { server, .. } => writeln!(text, "  server s{index} {}:{} weight 0", server.address, server.port),
         };
     }
+}
+
+/// Process ids of workers before the last reload, out of the master's `show proc`; nothing if the answer was cut off.
+pub fn older_workers(list: &str) -> Option<Vec<u32>> {
+    if !list.lines().any(|line| line.starts_with("# workers")) {
+        return None;
+    }
+    let old = list.lines().skip_while(|line| !line.starts_with("# old workers")).skip(1).take_while(|line| !line.starts_with('#'));
+    Some(old.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect())
 }
 
 /// Requests under way by (backend name, server slot), out of `show stat`. Columns are found by their names.
@@ -320,6 +346,10 @@ mod tests {
         assert!(text.contains("server s0 10.88.0.2:80 weight 10\n  server s1 127.0.0.1:1 disabled"), "{text}");
         assert!(text.contains("bind 127.0.0.1:20001") && text.contains("default_backend web_1a"));
         assert!(text.contains("server hold unix@/h/1a backup pool-max-conn 0"));
+        assert!(text.contains("frontend gantry_http\n  mode http\n  bind 127.0.0.1:7480\n  option"));
+        // Somebody else has the shared port: all others are served.
+        let text = config(&layout(), &Places { http_listen: String::new(), ..places });
+        assert!(text.contains("frontend gantry_http\n  mode http\n  option") && text.contains("  bind 127.0.0.1:20001\n"), "{text}");
     }
 
     #[test]
@@ -329,6 +359,27 @@ mod tests {
         let condition = "{ req.hdr(X-Canary) -m str -- 'yes' } { nbsrv(web-preview_2b) gt 0 }";
         assert!(text.contains(&format!("set-var(txn.to) str(web-preview_2b) if {{ var(txn.to) -m str web_1a }} {condition}\n  http-request return")), "{text}");
         assert!(text.contains(&format!("use_backend web-preview_2b if {condition}\n  default_backend web_1a")), "{text}");
+    }
+
+    #[test]
+    fn no_value_of_a_header_ends_its_condition() {
+        let by = |value: &str| by_header(&HeaderRule { name: "X".into(), value: value.into(), to: "b".into() });
+        assert_eq!(by(""), "{ req.hdr(X) -m found } { nbsrv(b) gt 0 }");
+        assert_eq!(by("v1.2 beta"), "{ req.hdr(X) -m str -- 'v1.2 beta' } { nbsrv(b) gt 0 }");
+        // HAProxy refuses all of its configuration for a brace by itself, quoted or not; and it finds no value with a comma in its parts.
+        for (odd, number) in [("}", "7d"), ("a,b", "612c62"), ("'", "27"), ("ü", "c3bc")] {
+            assert_eq!(by(odd), format!("{{ req.fhdr(X) -m bin -- {number} }} {{ nbsrv(b) gt 0 }}"));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_does_not_say_that_there_are_no_older_workers() {
+        let whole = "#<PID>          <type>          <reloads>       <uptime>        <version>      \n8939            master          1 [failed: 0]   0d00h00m03s     2.6.12\n\
+                     # workers\n9205            worker          0               0d00h00m01s     2.6.12\n\
+                     # old workers\n8942            worker          1               0d00h00m03s     2.6.12\n# programs\n\n";
+        assert_eq!(older_workers(whole), Some(vec![8942]));
+        assert_eq!(older_workers("#<PID> <type>\n1 master\n# workers\n2 worker\n# programs\n"), Some(vec![]));
+        assert_eq!((older_workers(""), older_workers("#<PID> <type>\n1 master\n")), (None, None));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use gantry_contract::proto::scheduler as wire;
 
 use super::balance::Layout;
-use super::guard::is_network;
+use super::guard::network;
 
 /// Takes the table away, whether it is there or not.
 pub const OPEN: &str = "table inet gantry_policy\ndelete table inet gantry_policy\n";
@@ -124,11 +124,11 @@ impl Script {
     /// A set of its own for each kind of address that there is, with the kind.
     fn networks<'t>(&mut self, of: impl Iterator<Item = &'t str>) -> Vec<(&'static str, String)> {
         let (mut four, mut six) = (BTreeSet::new(), BTreeSet::new());
-        for network in of.filter(|text| is_network(text)) {
-            if network.contains(':') {
-                six.insert(network)
+        for one in of.filter_map(network) {
+            if one.contains(':') {
+                six.insert(one)
             } else {
-                four.insert(network)
+                four.insert(one)
             };
         }
         let mut out = Vec::new();

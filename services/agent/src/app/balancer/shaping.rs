@@ -1,7 +1,7 @@
 //! The part of the balancer for what HAProxy is to do for a service: where it listens, whom it lets in, and whom it sends requests to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use gantry_kernel::InstanceId;
 use sha2::{Digest, Sha256};
@@ -10,7 +10,7 @@ use super::Balancer;
 use super::naming::named;
 use crate::adapters::addresses;
 use crate::domain::balance::{Access, HeaderRule, Server, Shape};
-use crate::domain::guard::is_network;
+use crate::domain::guard::network;
 use crate::domain::pressure::{self, RESOURCES};
 use crate::domain::wanted::{Service, Wanted};
 
@@ -21,7 +21,7 @@ impl Balancer {
         let before = self.saved.layout.services.get(id).map(|s| s.shape.clone());
         let mut binds = BTreeSet::new();
         if let Some(port) = u16::try_from(service.wire.listen_port).ok().filter(|p| *p > 0) {
-            binds.insert(format!("{}:{port}", self.listen.address));
+            binds.insert(SocketAddr::new(self.listen.address, port).to_string());
         }
         if let Some(address) = self.address(&named(service), !self.loaded).await {
             let ports = called_at(service);
@@ -109,11 +109,14 @@ pub(super) fn name_hash(id: &str) -> String {
     hex::encode(&Sha256::digest(id)[..4])
 }
 
-/// They go into HAProxy's configuration, so they must be nothing but a header's name and a plain text.
+/// What a client may send in one header; HAProxy refuses a configuration with patterns of some thousand characters.
+const LONGEST_VALUE: usize = 1024;
+
+/// They go into HAProxy's configuration, so they must be nothing but a header's name and a text on one line.
 fn headers(service: &Service, wanted: &Wanted) -> Vec<HeaderRule> {
-    let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    let plain = |text: &str| text.bytes().all(|b| (b.is_ascii_graphic() || b == b' ') && b != b'\'');
-    let rules = service.wire.headers.iter().filter(|h| token(&h.name) && plain(&h.value));
+    let token = |text: &str| (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let text = |text: &str| text.len() <= LONGEST_VALUE && !text.bytes().any(|b| b.is_ascii_control());
+    let rules = service.wire.headers.iter().filter(|h| token(&h.name) && text(&h.value));
     rules
         .filter_map(|h| {
             let to = wanted.services.get(&h.service_id).filter(|s| s.wire.protocol == service.wire.protocol)?;
@@ -128,7 +131,7 @@ pub(super) fn access(service: &Service, services: Option<Ipv4Addr>, near: &[Stri
     let inside = services.map(|network| format!("{network}/16")).unwrap_or_default();
     let ground = Access { inside, from: near.to_vec(), ..Access::default() };
     let Some(wire) = &service.wire.access else { return ground };
-    let networks = |all: &[String]| all.iter().filter(|n| is_network(n)).cloned().collect::<Vec<_>>();
+    let networks = |all: &[String]| all.iter().filter_map(|n| network(n)).collect::<Vec<_>>();
     let mut allow = networks(&wire.allow);
     if allow.is_empty() && !wire.allow.is_empty() {
         allow.push("255.255.255.255".to_owned());
@@ -226,6 +229,39 @@ mod tests {
         assert_eq!((weights(&wanted.services["s"]), weights(&by_use)), (vec![100, 100], vec![10, 100]));
         let servers = servers(&wanted.services["s"], &wanted, &ready, &pressed);
         assert_eq!(servers.values().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["10.88.0.1", "10.1.1.4"]);
+    }
+
+    #[test]
+    fn a_header_that_is_asked_for_is_a_name_and_one_line() {
+        use gantry_contract::proto::scheduler as wire;
+        let header = |name: &str, value: &str| wire::HeaderTo { name: name.into(), value: value.into(), service_id: "b".into() };
+        let long = "x".repeat(LONGEST_VALUE + 1);
+        let headers = vec![header("X-A", "it's }, here"), header("X-B", "a\n  server x"), header("X C", ""), header("X-D", &long), header("X-E", "")];
+        let service =
+            |id: &str, headers| wire::WantedService { service_id: id.into(), name: "web".into(), protocol: "http".into(), headers, ..Default::default() };
+        let (wanted, _) = Wanted::parse(wire::WantedState { services: vec![service("a", headers), service("b", Vec::new())], ..Default::default() });
+        let rules = super::headers(&wanted.services["a"], &wanted);
+        assert_eq!(rules.iter().map(|r| (r.name.as_str(), r.value.as_str())).collect::<Vec<_>>(), [("X-A", "it's }, here"), ("X-E", "")]);
+    }
+
+    #[tokio::test]
+    async fn a_service_is_published_on_an_address_of_ipv6_too() {
+        use gantry_contract::proto::scheduler as wire;
+        let Ok(free) = std::net::TcpListener::bind("[::1]:0") else {
+            eprintln!("skipped: nothing is published on an address of IPv6: this machine has none");
+            return;
+        };
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let folder = tempfile::tempdir().unwrap();
+        let haproxy = Haproxy::new("/nowhere/haproxy".into(), folder.path().join("haproxy"), folder.path().join("log"), "127.0.0.1:0".into());
+        let disk = Disk::open(folder.path().join("state")).await.unwrap();
+        let listen = Listen { address: std::net::Ipv6Addr::LOCALHOST.into(), service_network: None, public_interface: String::new() };
+        let mut balancer = Balancer::open(Arc::new(haproxy), disk, listen, "a-test").await;
+        let wire = wire::WantedService { name: "web".into(), protocol: "http".into(), listen_port: port.into(), ..Default::default() };
+        let service = Service { wire, backends: BTreeMap::new() };
+        let shape = balancer.shape("s", &service, &Wanted::default(), false).await;
+        assert_eq!(shape.binds, BTreeSet::from([format!("[::1]:{port}")]));
     }
 
     #[tokio::test]

@@ -61,6 +61,7 @@ impl Keeper {
         let ready = self.ready_addresses(wanted, pods).await;
         let gone = self.gone(wanted, pods);
         self.holder.keep(&self.balancer.held(wanted)).await;
+        self.balancer.note_passed_on(self.holder.passed_on());
         let pressed = self.shared.pressed.borrow().clone();
         if let Err(error) = self.balancer.round(wanted, &ready, gone, &pressed, self.facts.now_ms).await {
             tracing::error!(error = %chain(&error), "the balancer could not be brought up to date");

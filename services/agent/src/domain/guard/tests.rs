@@ -83,3 +83,15 @@ fn without_a_word_signs_are_reported() {
         assert_eq!(Response::of(Some(&guard(word))).as_str(), word);
     }
 }
+
+#[test]
+fn numbers_in_networks_are_written_as_every_program_reads_them() {
+    let written = ["192.0.2.7", "10.0.0.0/+8", "10.0.0.0/008", "0.0.0.0/0", "fd00::1/64", "FD00:0::1"].map(|text| network(text).unwrap());
+    assert_eq!(written, ["192.0.2.7", "10.0.0.0/8", "10.0.0.0/8", "0.0.0.0/0", "fd00::1/64", "fd00::1"]);
+    for none in ["", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "fe80::1%eth0", "10.0.0.0/8 ", "10.0.0.0/8\n", "shop"] {
+        assert_eq!(network(none), None, "{none:?}");
+    }
+    let egress = vec![wire::Egress { network: "10.0.0.0/+8".into(), port: 0 }];
+    let text = fence(Some(&wire::Guard { closed: true, egress, ..Default::default() }), None, &["fe80::1%eth0".into(), "192.0.2.53".into()]).unwrap();
+    assert!(text.contains("    ip daddr 10.0.0.0/8 accept\n") && text.contains("daddr 192.0.2.53 ") && !text.contains('%'), "{text}");
+}

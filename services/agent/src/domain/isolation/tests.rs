@@ -150,3 +150,11 @@ fn the_gateway_is_the_first_interfaces() {
     assert_eq!(gateway(head), None);
     assert_eq!(gateway("eth0\tx\n"), None);
 }
+
+#[test]
+fn no_network_of_one_policy_makes_the_packet_filter_refuse_the_whole_table() {
+    let odd = opening(&["10.0.0.0/+8", "192.0.2.0/024", "fe80::1%eth0"], &[ALL]);
+    let text = made(&wire::Isolation { egress: true, to: vec![odd], ..Default::default() });
+    assert!(text.contains("elements = { 10.0.0.0/8, 192.0.2.0/24 }; }"), "{text}");
+    assert!(!text.contains('+') && !text.contains('%'), "{text}");
+}
