@@ -126,6 +126,13 @@ pub async fn ended_since(db: &Db, app: AppId, workload: &str, since: OffsetDateT
     rows.iter().map(|r| Ok((r.try_get("", "phase")?, u32::try_from(r.try_get::<i64>("", "n")?).unwrap_or(u32::MAX)))).collect()
 }
 
+/// When the first of a workload's instances since then was placed, whatever has become of it.
+pub async fn first_placed(db: &Db, app: AppId, workload: &str, since: OffsetDateTime) -> Result<Option<OffsetDateTime>, DbErr> {
+    let sql = "select min(placed_at) as first from instances where app = $1 and workload = $2 and placed_at >= $3";
+    let row = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [app.0.into(), workload.into(), since.into()])).await?;
+    row.map_or(Ok(None), |row| row.try_get("", "first"))
+}
+
 /// Instances that existed at any moment between the two.
 pub async fn alive_between(db: &Db, from: OffsetDateTime, to: OffsetDateTime) -> Result<Vec<instance::Model>, DbErr> {
     let ended_later = Expr::col(instance::Column::EndedAt).is_null().or(Expr::col(instance::Column::EndedAt).gt(from));
