@@ -160,6 +160,12 @@ async fn the_number_follows_a_queue_stays_over_revisions_and_is_held_by_hand() {
     deploy(&place, &QUEUE.replace("worker:1", "worker:2")).await;
     place.reaches("work", "running", 2).await;
     assert_eq!(place.app("work").await["workloads"][0]["replicas"], 5);
+    // So many are reserved for the next one, too, and for an earlier one that is put back.
+    let next = json!({"name": "work", "document": QUEUE.replace("worker:1", "worker:9"), "format": "gantry"});
+    let (_, tried) = place.post(&format!("{}?dry_run=true", place.apps()), next).await;
+    assert_eq!(tried["preview"]["reserves"]["cpu_millis"], 500, "{tried:#}");
+    let (_, tried) = place.post(&format!("{}/work/rollback?dry_run=true", place.apps()), json!({"revision": 1})).await;
+    assert_eq!(tried["reserves"]["cpu_millis"], 500, "{tried:#}");
 
     let verb = |verb: &'static str, body: Value| {
         let path = format!("{}/work/{verb}", place.apps());
