@@ -181,7 +181,8 @@ impl Ways {
     async fn find(s: &Scheduler, would: &Would<'_>, after: &store::app::Model, goal: &Model, seeing: Option<&Seeing>) -> Result<Self, Problem> {
         let nodes = store::nodes(s.orm()).await.map_err(database)?;
         let draining: BTreeSet<String> = nodes.into_iter().filter(|n| n.draining).map(|n| n.name).collect();
-        let ended = store::ended(s.orm(), would.app, 200).await.map_err(database)?;
+        let alive = seeing.map_or(&[] as &[store::instance::Model], |seen| seen.alive.as_slice());
+        let ended = standing::ended(s, would.app, after, goal, alive).await.map_err(database)?;
         let reports = view::reports(s);
         let instances = |row: &store::app::Model, name: &Name| -> Vec<Instance> {
             let Some(seeing) = seeing else { return Vec::new() };

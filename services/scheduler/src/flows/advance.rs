@@ -339,7 +339,7 @@ pub(super) async fn read(s: Scheduler, app: AppId, alive: Vec<store::instance::M
         Some(_) if seeing.row.stopped || seeing.row.deleted => Arc::default(),
         Some(unreadable) => anyhow::bail!("{unreadable}"),
     };
-    let ended = store::ended(s.orm(), app, 200).await?;
+    let ended = standing::ended(&s, app, &seeing.row, &model, &seeing.alive).await?;
     Ok(Some(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model }))
 }
 
