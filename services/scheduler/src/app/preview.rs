@@ -66,7 +66,7 @@ pub async fn of(s: &Scheduler, would: Would<'_>) -> Result<ChangePreview, Proble
     let goal = if ended { Model::default() } else { revised };
     out.given_back = given_back(s, &would, &goal).await?;
     out.notes.extend(after.queued.as_ref().map(|why| format!("it waits for room in the quota before anything is started: {why}")));
-    if after.release_paused && after.release_revision.is_some() {
+    if after.release_paused && after.release_revision.is_some() && !ended {
         out.notes.push("the release is paused: no old instance that serves is replaced until it is resumed".into());
     }
     let name = Name::parse(&after.name).map_err(|_| Problem::internal(anyhow::anyhow!("the row of application {} holds no name", would.app)))?;

@@ -231,3 +231,24 @@ async fn a_job_that_is_done_stays_done_however_many_others_have_ended_since() {
     place.reaches("shop", "running", 1).await;
     assert!(agent.node.lock().unwrap().running.values().all(|image| image.contains("/web@")), "the job is not run again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_whose_release_is_paused_is_stopped_whole() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 3)).await;
+    place.reaches("web", "running", 1).await;
+    let slow = web("2", 3).replace("monitor: 10s", "monitor: 10s, delay: 1h");
+    assert_eq!(place.deploy("web", &slow).await.0, 201);
+    let has = |version: char| agent.node.lock().unwrap().running.values().any(|image| image.ends_with(version));
+    place.world.until("the first new one runs", LONG, async || has('2')).await;
+    let verb = async |verb: &str| place.post(&format!("{}/web/{verb}", place.apps()), json!({})).await.0;
+    assert_eq!(verb("release/pause").await, 200);
+    assert!(has('1'), "the others wait for an hour");
+    assert_eq!(verb("stop").await, 200);
+    place.world.until("nothing runs", LONG, async || agent.running().is_empty()).await;
+    // What it was doing it goes on with.
+    assert_eq!(verb("start").await, 200);
+    place.world.until("three run", LONG, async || agent.running().len() >= 3).await;
+    assert_eq!(place.app("web").await["release"]["paused"], true);
+}
