@@ -103,8 +103,16 @@ pub fn instances(
 /// Of a workload that may be no more. Whether it has to wait is for the caller to say.
 pub fn wanted(workload: Option<&Workload>, count: u32, completed: u32) -> Wanted {
     match workload {
-        Some(workload) => Wanted { kind: workload.kind, count, update: workload.update, completed, hold: false, keep: placement::floor(workload, count) },
-        None => Wanted { kind: WorkloadKind::Stateless, count: 0, update: Update::default(), completed: 0, hold: false, keep: None },
+        Some(workload) => Wanted {
+            kind: workload.kind,
+            count,
+            update: workload.update,
+            completed,
+            hold: false,
+            keep: placement::floor(workload, count),
+            at_once: workload.job.as_ref().map_or(0, |job| job.parallelism),
+        },
+        None => Wanted { kind: WorkloadKind::Stateless, count: 0, update: Update::default(), completed: 0, hold: false, keep: None, at_once: 0 },
     }
 }
 
