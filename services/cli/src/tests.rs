@@ -358,6 +358,25 @@ async fn a_drain_is_shown_at_an_address_that_cannot_drain() {
 }
 
 #[tokio::test]
+async fn what_would_become_of_a_volume_or_a_node_is_shown_and_nobody_is_asked() {
+    let world = World::signed_in(3600).await;
+    let at = "/api/v1/orgs/acme/projects/shop/spaces/test/volumes/v";
+    let seen = || {
+        let body = json!({ "action": "volume.deleted", "volume": "v", "node": "n1", "lost_bytes": 5, "snapshots": ["s"], "notes": ["its backups stay"] });
+        ResponseTemplate::new(200).set_body_json(body)
+    };
+    let deleted = Mock::given(method("DELETE")).and(path(at)).and(query_param("dry_run", "true")).and(query_param("node", "n1"));
+    world.answers(deleted, seen()).await;
+    world.run("volume delete v --node n1 --dry-run --at acme/shop/test").await.expect("nobody is asked");
+    let back = Mock::given(method("POST")).and(path(format!("{at}/rollback"))).and(query_param("dry_run", "true")).and(body_json(json!({ "snapshot": "s" })));
+    world.answers(back, seen()).await;
+    world.run("volume rollback v s --dry-run --at acme/shop/test").await.expect("nobody is asked");
+    let means = ResponseTemplate::new(200).set_body_json(json!({ "changed": true, "instances": 1, "open_nodes": 1, "reason": "it takes no new ones" }));
+    world.answers(Mock::given(method("GET")).and(path("/api/v1/nodes/n1/cordon")), means).await;
+    world.run("node cordon n1 --dry-run").await.expect("shown");
+}
+
+#[tokio::test]
 async fn a_node_is_out_with_one_call() {
     let away = ResponseTemplate::new(503).set_body_json(json!({ "status": 503, "code": "request.unavailable", "detail": "the event log is away" }));
     for (answer, good) in [(ResponseTemplate::new(204), true), (away, false)] {

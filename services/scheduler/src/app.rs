@@ -10,6 +10,7 @@ pub mod cluster_usage;
 mod cluster_volumes;
 pub mod clusters;
 pub mod context;
+pub mod cordoning;
 pub mod deploy;
 pub mod documents;
 pub mod draining;
@@ -39,6 +40,7 @@ pub mod standing;
 pub mod unreadable;
 pub mod view;
 pub mod volume_backups;
+pub mod volume_previews;
 pub mod volumes;
 
 pub use context::Scheduler;

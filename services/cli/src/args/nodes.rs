@@ -49,9 +49,19 @@ pub enum Node {
         charts: Charts,
     },
     /// No new instances.
-    Cordon { name: String },
+    Cordon {
+        name: String,
+        /// Show what it would mean; nothing changes.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// New instances may come again.
-    Uncordon { name: String },
+    Uncordon {
+        name: String,
+        /// Show what it would mean; nothing changes.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// No new instances, and those that are there move away.
     Drain {
         name: String,

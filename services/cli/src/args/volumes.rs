@@ -2,6 +2,8 @@
 
 use clap::Subcommand;
 
+use super::DryRun;
+
 #[derive(Subcommand)]
 pub enum Volume {
     /// Volumes of the space on all nodes, also those of deleted applications.
@@ -22,6 +24,8 @@ pub enum Volume {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Keep what is in it now, on its node.
     Snapshot {
@@ -33,6 +37,8 @@ pub enum Volume {
         /// The node that it is on; needed where volumes of several nodes have one name.
         #[arg(long)]
         node: Option<String>,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Bring a snapshot's content back. No instance may have the volume.
     Rollback {
@@ -44,6 +50,8 @@ pub enum Volume {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Copy it into the volume VOLUME of another application, also on another node.
     Copy {
@@ -59,6 +67,8 @@ pub enum Volume {
         /// Where to; beside it if not given.
         #[arg(long)]
         node: Option<String>,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Copy it into object storage.
     Backup {
@@ -66,6 +76,8 @@ pub enum Volume {
         /// The node that it is on; needed where volumes of several nodes have one name.
         #[arg(long)]
         node: Option<String>,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Its backups, also of a volume that is gone.
     Backups { name: String },
@@ -79,6 +91,8 @@ pub enum Volume {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Delete a backup, for ever.
     DeleteBackup {
@@ -87,5 +101,7 @@ pub enum Volume {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
 }

@@ -68,8 +68,10 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
         Node::Metrics { name, charts } => return metrics::show(cx, &format!("/api/v1/nodes/{}", segment(&name)), &charts).await,
         Node::Admit { name } => (name, "admit"),
         Node::Prepull { name, images, remove } => return prepull(cx, &name, images, remove).await,
-        Node::Cordon { name } => (name, "cordon"),
-        Node::Uncordon { name } => (name, "uncordon"),
+        Node::Cordon { name, dry_run: true } => return show_cordon(cx, &name, "cordon").await,
+        Node::Uncordon { name, dry_run: true } => return show_cordon(cx, &name, "uncordon").await,
+        Node::Cordon { name, dry_run: false } => (name, "cordon"),
+        Node::Uncordon { name, dry_run: false } => (name, "uncordon"),
         Node::Drain { name, dry_run: false } => (name, "drain"),
     };
     cx.client.post(&format!("/api/v1/nodes/{}/{verb}", segment(&name)), &[], &json!({})).await?;
@@ -98,6 +100,16 @@ async fn show_drain(cx: &mut Context, name: &str) -> Result<()> {
         print(&format!("{}/{}/{} {} {}: {how_many} {}{fenced}", text("org"), text("project"), text("space"), text("app"), text("workload"), text("reason")))?;
     }
     Ok(())
+}
+
+/// The same of closing it to new instances, or opening it.
+async fn show_cordon(cx: &mut Context, name: &str, verb: &str) -> Result<()> {
+    let seen: Value = cx.client.get(&format!("/api/v1/nodes/{}/{verb}", segment(name)), &[]).await?;
+    if cx.common.output != Format::Table {
+        return cx.one(&seen);
+    }
+    let reason = seen["reason"].as_str().unwrap_or_default();
+    print(&format!("{name}: {reason} ({} instances there, {} other nodes take new ones)", seen["instances"], seen["open_nodes"]))
 }
 
 async fn find_node(cx: &mut Context, name: &str) -> Result<Value> {

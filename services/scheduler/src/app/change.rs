@@ -48,6 +48,21 @@ fn reserves_before(command: &Command) -> bool {
     matches!(command, Command::Scale { .. } | Command::Start | Command::Rollback { .. })
 }
 
+/// What waits for room in the quota reserves all of it when it is its turn. Until then it takes nothing by another change: it would hold the
+/// room for which those before it wait, and wait for them.
+fn waits(row: &store::app::Model, command: &Command) -> bool {
+    row.queued.is_some() && !matches!(command, Command::Rollback { .. })
+}
+
+/// Whether it could ever be granted: of what waits, only what never fits is refused.
+async fn check(s: &Scheduler, change: &Change, prepared: &Prepared) -> Result<(), Problem> {
+    let (org, project) = (change.space.org().id, change.space.project.id);
+    match quotas::check(&s.host, org, project, prepared.app, &change.subject, &prepared.demand).await {
+        Err(problem) if problem.code == quotas::FULL && waits(&prepared.row, &change.command) => Ok(()),
+        checked => checked,
+    }
+}
+
 /// How a release goes on is counted by the reconciler; its beginning has reserved for both revisions.
 fn counts(command: &Command) -> bool {
     !matches!(
@@ -102,9 +117,11 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     let prepared = prepare(s, &change).await?;
     let (app, demand) = (prepared.app, prepared.demand);
     let (org, project) = (change.space.org().id, change.space.project.id);
-    let (reserve_before, counts) = (reserves_before(&change.command), counts(&change.command));
+    let gives_back = matches!(change.command, Command::Stop | Command::Delete);
     let mut begun = None;
-    if reserve_before {
+    if reserves_before(&change.command) && waits(&prepared.row, &change.command) {
+        check(s, &change, &prepared).await?;
+    } else if reserves_before(&change.command) {
         let under_way = Reserving::begin(s, &change.space, app).await?;
         if let Err(problem) = quotas::reserve(&s.host, org, project, app, &change.subject, &demand).await {
             under_way.refused(s, &problem).await;
@@ -120,10 +137,7 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     let (author, executed) = decided?;
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
-    if counts
-        && !reserve_before
-        && let Err(problem) = quotas::reserve(&s.host, org, project, app, &author, &demand).await
-    {
+    if gives_back && let Err(problem) = quotas::reserve(&s.host, org, project, app, &author, &demand).await {
         tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet");
     }
     Ok((app, executed.version))
@@ -154,7 +168,7 @@ pub async fn preview(s: &Scheduler, change: Change) -> Result<(ChangePreview, i6
     let prepared = prepare(s, &change).await?;
     let (app, demand) = (prepared.app, prepared.demand);
     if reserves_before(&change.command) {
-        quotas::check(&s.host, change.space.org().id, change.space.project.id, app, &change.subject, &demand).await?;
+        check(s, &change, &prepared).await?;
     }
     let options = prepared.options(&change);
     let demand = Some(demand).filter(|_| counts(&change.command));
@@ -210,32 +224,44 @@ pub async fn find(s: &Scheduler, space: &SpaceRef, app: &str) -> Result<store::a
 }
 
 async fn demand_after(s: &Scheduler, row: &store::app::Model, command: &Command) -> Result<Demand, Problem> {
-    let mut scale = scaled(row);
-    let mut revision = row.current;
+    let revision = match command {
+        Command::Rollback { revision: to } => i64::try_from(*to).unwrap_or(i64::MAX),
+        _ => row.current,
+    };
     let stopped = match command {
         Command::Delete | Command::Stop => true,
         Command::Start => false,
         _ => row.stopped,
     };
-    match command {
-        Command::Scale { workload, replicas } => {
-            scale.insert(workload.clone(), *replicas);
-        }
-        Command::Rollback { revision: to } => {
-            scale.clear();
-            revision = i64::try_from(*to).unwrap_or(i64::MAX);
-        }
-        _ => {}
-    }
     // An unknown revision is refused by the decision, with its own words.
     let known = store::revision(s.orm(), AppId(row.id), revision).await.map_err(database)?;
     if stopped || known.is_none() {
         return Ok(Demand::default());
     }
     let model = s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(|e| models::refused(e, revision.unsigned_abs()))?;
+    let mut scale = if revision == row.current { scaled(row) } else { put_back(row, revision, &model) };
+    if let Command::Scale { workload, replicas } = command {
+        scale.insert(workload.clone(), *replicas);
+    }
     let nodes = node_count(s).await?;
     let beside = if revision == row.current { held::now(s, row, &model, &scale, nodes).await? } else { Demand::default() };
     Ok(model.demand(&scale, nodes).plus(beside))
+}
+
+/// The numbers that an earlier revision has when it is put to work again, as `domain::app` sets them: what was set by hand comes back with
+/// the revision that is being replaced, and what follows something goes on as it was measured.
+fn put_back(row: &store::app::Model, to: i64, model: &Model) -> BTreeMap<Name, u32> {
+    let returns = row.release_revision.is_some() && row.release_from == Some(to);
+    let gone_back = row.release_revision.is_none() && row.finished.is_none_or(|finished| finished == to);
+    let mut scale = if returns || gone_back { scaled_in(&row.base_scale) } else { BTreeMap::new() };
+    scale.extend(measured(row, model));
+    scale
+}
+
+/// What was measured last, of the workloads that follow something in this model: they have it from its first moment.
+pub(super) fn measured(row: &store::app::Model, model: &Model) -> BTreeMap<Name, u32> {
+    let follows = |name: &Name| model.workloads.get(name).is_some_and(|w| w.scaling.is_some());
+    scaled_in(&row.autoscale).into_iter().filter(|(name, _)| follows(name)).collect()
 }
 
 /// Replicas set by hand.

@@ -38,14 +38,32 @@ pub async fn write(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody) -> Resu
     open(s, space, volume, true).await
 }
 
-async fn open(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody, writes: bool) -> Result<Link, Problem> {
+/// Whether [`write`] would be refused; nothing is written.
+pub async fn check(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody) -> Result<(), Problem> {
+    let Found { claim, users, .. } = find(s, space, volume).await?;
+    claim.refuse_use(&VolumeBody { in_use: !users.is_empty(), ..volume.clone() })
+}
+
+/// A claim as it is on its cluster, and the pods that have it.
+struct Found {
+    claim: Claim,
+    there: Value,
+    users: Vec<Value>,
+}
+
+async fn find(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody) -> Result<Found, Problem> {
     must_lead(s)?;
     let mut claim = Claim::find(s, space, volume).await?;
     let there = claim.there(&volume.workload).await?;
-    let client = claim.running.engine.client().clone();
-    let mut pods = client.get(&POD.path(Some(&claim.namespace))).await.map_err(refused)?;
+    let mut pods = claim.running.engine.client().get(&POD.path(Some(&claim.namespace))).await.map_err(refused)?;
     let pods = pods["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    let users: Vec<&Value> = pods.iter().filter(|pod| mounts(pod, &claim.name)).collect();
+    let users = pods.into_iter().filter(|pod| mounts(pod, &claim.name)).collect();
+    Ok(Found { claim, there, users })
+}
+
+async fn open(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody, writes: bool) -> Result<Link, Problem> {
+    let Found { claim, there, users } = find(s, space, volume).await?;
+    let client = claim.running.engine.client().clone();
     if writes {
         claim.refuse_use(&VolumeBody { in_use: !users.is_empty(), ..volume.clone() })?;
         if claim.has_snapshots() {

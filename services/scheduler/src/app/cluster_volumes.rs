@@ -142,6 +142,39 @@ pub async fn change(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody, verb: 
     }
 }
 
+/// What would refuse a change of it; nothing is written.
+///
+/// # Errors
+/// As [`change`].
+pub async fn check(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody, verb: &VolumeVerb) -> Result<(), Problem> {
+    let claim = Claim::find(s, space, volume).await?;
+    match verb {
+        VolumeVerb::Snapshot(name) => {
+            claim.may_be_kept(name)?;
+            match claim.get(&VOLUME_SNAPSHOT, &object_name(&claim.name, name)).await? {
+                Some(_) => Err(kept_already(name)),
+                None => Ok(()),
+            }
+        }
+        VolumeVerb::RemoveSnapshot(name) => claim.snapshot(name).await.map(drop),
+        VolumeVerb::RollBack(name) => {
+            claim.refuse_use(volume)?;
+            claim.snapshot(name).await.map(drop)
+        }
+        VolumeVerb::Delete => {
+            claim.refuse_use(volume)?;
+            for one in &volume.snapshots {
+                claim.snapshot(&one.name).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn kept_already(snapshot: &str) -> Problem {
+    Problem::conflict("scheduler.volume_failed", format!("there is a snapshot `{snapshot}` of it already"))
+}
+
 impl Claim {
     /// # Errors
     /// No such volume, or a cluster that is not looked after now.
@@ -207,13 +240,19 @@ impl Claim {
         Err(Problem::conflict("scheduler.volume_failed", detail))
     }
 
-    /// Waits until what it had then can be read.
-    pub async fn keep(&self, name: &str) -> Result<(), Problem> {
+    /// Can there be a snapshot of this name?
+    fn may_be_kept(&self, name: &str) -> Result<(), Problem> {
         self.refuse_lack()?;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         if name.is_empty() || name.len() > 100 || !name.chars().all(fits) {
             return Err(Problem::invalid("snapshot", "must be 1 to 100 letters, digits, `-`, `.` and `_`"));
         }
+        Ok(())
+    }
+
+    /// Waits until what it had then can be read.
+    pub async fn keep(&self, name: &str) -> Result<(), Problem> {
+        self.may_be_kept(name)?;
         let object = object_name(&self.name, name);
         let wanted = json!({
             "apiVersion": VOLUME_SNAPSHOT.api_version(), "kind": VOLUME_SNAPSHOT.kind,
@@ -226,7 +265,7 @@ impl Claim {
         });
         match self.running.engine.client().post(&VOLUME_SNAPSHOT.path(Some(&self.namespace)), &wanted).await {
             Ok(_) => {}
-            Err(Trouble::Conflict(_)) => return Err(Problem::conflict("scheduler.volume_failed", format!("there is a snapshot `{name}` of it already"))),
+            Err(Trouble::Conflict(_)) => return Err(kept_already(name)),
             Err(trouble) => return Err(refused(trouble)),
         }
         self.wait(&object).await

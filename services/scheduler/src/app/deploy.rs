@@ -9,7 +9,7 @@ use gantry_host::from_execute;
 use gantry_kernel::{AppId, Name, Problem, Role, Scope};
 use serde::Serialize;
 
-use super::change::scaled;
+use super::change::{measured, scaled};
 use super::context::Scheduler;
 use super::documents::{self, Source};
 use super::fleet::{self, ProspectBody};
@@ -124,7 +124,8 @@ pub async fn bring(
         return Ok(Deployed { revision: row.current.unsigned_abs(), changed: false, queued: row.queued.clone(), ..deployed });
     }
     let nodes = node_count(s).await?;
-    let mut demand = model.demand(&BTreeMap::new(), nodes);
+    let measured = row.map(|row| measured(row, &model)).unwrap_or_default();
+    let mut demand = model.demand(&measured, nodes);
     if let Some(row) = row {
         demand = demand.plus(held::beside_next(s, row, &model, nodes).await?);
     }

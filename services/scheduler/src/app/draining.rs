@@ -65,7 +65,7 @@ async fn leaving(s: &Scheduler, row: store::app::Model, node: &str, draining: &B
     let seeing = view::see(s, row, reports).await?;
     let (row, nothing) = (&seeing.row, Model::default());
     let goal = if row.stopped || row.deleted { &nothing } else { seeing.outline() };
-    let ended = store::ended(s.orm(), AppId(row.id), 200).await.map_err(database)?;
+    let ended = standing::ended(s, AppId(row.id), row, goal, &seeing.alive).await.map_err(database)?;
     let goes = |i: &&store::instance::Model| i.node == node && Phase::parse(&i.phase) != Phase::Stopping;
     let here: BTreeSet<InstanceId> = seeing.alive.iter().filter(goes).map(|i| InstanceId(i.id)).collect();
     let names: BTreeSet<&Name> = seeing.view.instances.iter().filter(|i| here.contains(&i.id)).map(|i| &i.workload).collect();

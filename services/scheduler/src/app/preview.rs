@@ -66,7 +66,7 @@ pub async fn of(s: &Scheduler, would: Would<'_>) -> Result<ChangePreview, Proble
     let goal = if ended { Model::default() } else { revised };
     out.given_back = given_back(s, &would, &goal).await?;
     out.notes.extend(after.queued.as_ref().map(|why| format!("it waits for room in the quota before anything is started: {why}")));
-    if after.release_paused && after.release_revision.is_some() {
+    if after.release_paused && after.release_revision.is_some() && !ended {
         out.notes.push("the release is paused: no old instance that serves is replaced until it is resumed".into());
     }
     let name = Name::parse(&after.name).map_err(|_| Problem::internal(anyhow::anyhow!("the row of application {} holds no name", would.app)))?;
@@ -181,7 +181,8 @@ impl Ways {
     async fn find(s: &Scheduler, would: &Would<'_>, after: &store::app::Model, goal: &Model, seeing: Option<&Seeing>) -> Result<Self, Problem> {
         let nodes = store::nodes(s.orm()).await.map_err(database)?;
         let draining: BTreeSet<String> = nodes.into_iter().filter(|n| n.draining).map(|n| n.name).collect();
-        let ended = store::ended(s.orm(), would.app, 200).await.map_err(database)?;
+        let alive = seeing.map_or(&[] as &[store::instance::Model], |seen| seen.alive.as_slice());
+        let ended = standing::ended(s, would.app, after, goal, alive).await.map_err(database)?;
         let reports = view::reports(s);
         let instances = |row: &store::app::Model, name: &Name| -> Vec<Instance> {
             let Some(seeing) = seeing else { return Vec::new() };

@@ -66,7 +66,7 @@ pub enum VolumeVerb {
 }
 
 impl VolumeVerb {
-    fn words(&self) -> (&'static str, &'static str, Vec<String>) {
+    pub(super) fn words(&self) -> (&'static str, &'static str, Vec<String>) {
         match self {
             Self::Snapshot(name) => ("volume-snapshot", "volume.snapshot-made", vec![name.clone()]),
             Self::RemoveSnapshot(name) => ("volume-remove-snapshot", "volume.snapshot-deleted", vec![name.clone()]),
@@ -77,7 +77,7 @@ impl VolumeVerb {
 }
 
 /// What can be known to be refused before anybody is asked. `snapshots`: those the volume has.
-fn refused(volume: &str, snapshots: &[SnapshotBody], verb: &VolumeVerb) -> Option<Problem> {
+pub(super) fn refused(volume: &str, snapshots: &[SnapshotBody], verb: &VolumeVerb) -> Option<Problem> {
     let has = |name: &str| snapshots.iter().any(|one| one.name == name);
     match verb {
         VolumeVerb::Snapshot(name) | VolumeVerb::RollBack(name) if !is_snapshot_name(name) => {

@@ -333,7 +333,9 @@ impl Decider for App {
             },
             Command::FailRelease { revision, reason, back } => match &state.release {
                 Some(release) if release.revision == revision => {
-                    Ok(state.go_back(app, revision, reason, release.from.filter(|f| back && state.revisions.contains_key(f))))
+                    // One that cannot be read could not be put back: what stands would be left without anything that looks after it.
+                    let is_readable = |f: &u64| state.revisions.get(f).is_some_and(|r| r.workloads.is_some());
+                    Ok(state.go_back(app, revision, reason, release.from.filter(|f| back && is_readable(f))))
                 }
                 _ => Ok(Vec::new()),
             },

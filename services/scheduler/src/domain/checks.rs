@@ -1,6 +1,8 @@
 //! What is asked of the metrics store while a new revision has requests, and what the answers mean. Pure.
 
-use gantry_kernel::InstanceId;
+use std::collections::BTreeMap;
+
+use gantry_kernel::{InstanceId, OffsetDateTime};
 
 use super::model::{Measure, ReleaseCheck};
 
@@ -21,6 +23,30 @@ pub struct Pods {
     pub namespace: String,
     pub new: Vec<String>,
     pub old: Vec<String>,
+}
+
+/// An instance of the new revision that is not being stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    pub id: InstanceId,
+    pub workload: &'a str,
+    pub placed_at: OffsetDateTime,
+}
+
+/// Whom a stage that began at `began` asks about: those that were there by then, and as many as it has (`size`, of a workload) also if they
+/// came later, for one that was lost or because there are to be more by now. What starts for the next stage is not asked about before.
+pub fn of_stage(mut new: Vec<Candidate<'_>>, began: Option<OffsetDateTime>, size: impl Fn(&str) -> u32) -> Vec<InstanceId> {
+    new.sort_by_key(|i| (i.placed_at, i.id));
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut out = Vec::new();
+    for one in new {
+        let count = seen.entry(one.workload).or_default();
+        *count += 1;
+        if began.is_none_or(|began| one.placed_at <= began) || *count <= size(one.workload) {
+            out.push(one.id);
+        }
+    }
+    out
 }
 
 /// The PromQL of a check.
@@ -114,6 +140,20 @@ mod tests {
         let text = query(&check(Measure::Query, "a{i=~\"%{instances}\",o=~\"%{old_instances}\",app=\"%{app}\",r=\"%{revision}\"}"), &of);
         assert_eq!(text, format!("a{{i=~\"{}|{}\",o=~\"none\",app=\"shop\",r=\"7\"}}", new[0], new[1]));
         assert!(query(&check(Measure::ErrorRate, ""), &of).contains(&format!("gantry_instance_errors_total{{instance=~\"{}|{}\"}}", new[0], new[1])));
+    }
+
+    #[test]
+    fn an_instance_that_took_a_lost_ones_place_is_asked_about() {
+        let at = |seconds| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds);
+        let one = |n: u128, workload, seconds| Candidate { id: InstanceId(Uuid::from_u128(n)), workload, placed_at: at(seconds) };
+        let asked = |new: &[Candidate<'_>]| of_stage(new.to_vec(), Some(at(100)), |w| if w == "web" { 2 } else { u32::MAX });
+        let ids = |all: &[u128]| all.iter().map(|n| InstanceId(Uuid::from_u128(*n))).collect::<Vec<_>>();
+        let before = [one(1, "web", 10), one(2, "web", 20)];
+        assert_eq!(asked(&[before[0], before[1], one(3, "web", 110)]), ids(&[1, 2]), "the third one starts for the next stage");
+        assert_eq!(asked(&[one(3, "web", 110), before[1]]), ids(&[2, 3]), "the first one was lost");
+        assert_eq!(asked(&[one(4, "web", 120), one(3, "web", 110)]), ids(&[3, 4]), "both were: else nothing would ever be measured");
+        assert_eq!(asked(&[one(5, "db", 130)]), ids(&[5]), "of what is replaced one by one, all");
+        assert_eq!(asked(&[before[0], before[1], one(6, "web", 30)]), ids(&[1, 2, 6]), "on another cluster");
     }
 
     #[test]

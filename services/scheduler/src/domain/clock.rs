@@ -30,6 +30,9 @@ impl Clock {
 
     /// The last time at or before `now`.
     pub fn last(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        if self.cron.is_hourly() {
+            return self.hourly(now, Cron::last, -time::Duration::minutes(1));
+        }
         // An hour that is skipped or comes twice may put the instant of a local time past `now`; then it was the one before.
         let mut local = self.local(now)?;
         for _ in 0..3 {
@@ -44,6 +47,9 @@ impl Clock {
 
     /// The first time after `now`.
     pub fn next(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        if self.cron.is_hourly() {
+            return self.hourly(now, Cron::next, time::Duration::ZERO);
+        }
         let mut local = self.local(now)?;
         for _ in 0..64 {
             let found = self.cron.next(local)?;
@@ -55,11 +61,36 @@ impl Clock {
         None
     }
 
+    /// Of what happens in every hour also that which comes twice: what is every twenty minutes stays so, whatever the clocks do.
+    /// Found with the offset that holds `now`; where another one holds then, with that. `further`: from there on.
+    fn hourly(&self, now: OffsetDateTime, find: fn(&Cron, OffsetDateTime) -> Option<OffsetDateTime>, further: time::Duration) -> Option<OffsetDateTime> {
+        let mut offset = self.offset(now)?;
+        let mut from = now.to_offset(UtcOffset::UTC);
+        // Clocks are changed by two hours at most, and a minute is the finest step.
+        for _ in 0..130 {
+            let at = find(&self.cron, from + offset)? - offset;
+            let there = self.offset(at)?;
+            if there == offset {
+                return Some(at);
+            }
+            if offset == self.offset(now)? {
+                // From `now` on, as the clocks show it there.
+                offset = there;
+            } else {
+                from = at + further;
+            }
+        }
+        None
+    }
+
+    fn offset(&self, at: OffsetDateTime) -> Option<time::Duration> {
+        let offset = self.zone.to_offset(Timestamp::from_second(at.unix_timestamp()).ok()?);
+        Some(time::Duration::seconds(offset.seconds().into()))
+    }
+
     /// What the clock shows, as if it was UTC: a crontab knows no zones.
     fn local(&self, at: OffsetDateTime) -> Option<OffsetDateTime> {
-        let offset = self.zone.to_offset(Timestamp::from_second(at.unix_timestamp()).ok()?);
-        let shown = at.to_offset(UtcOffset::UTC) + time::Duration::seconds(offset.seconds().into());
-        Some(shown)
+        Some(at.to_offset(UtcOffset::UTC) + self.offset(at)?)
     }
 
     /// A time that is skipped is meant as much later as the clock is put forward; of two, the first.
@@ -103,6 +134,28 @@ mod tests {
         assert_eq!(clock.next(datetime!(2026-10-24 12:00 UTC)), Some(datetime!(2026-10-25 00:30 UTC)));
         assert_eq!(clock.next(datetime!(2026-10-25 00:30 UTC)), Some(datetime!(2026-10-26 01:30 UTC)));
         assert_eq!(clock.last(datetime!(2026-10-25 02:00 UTC)), Some(datetime!(2026-10-25 00:30 UTC)));
+    }
+
+    #[test]
+    fn what_happens_in_every_hour_happens_also_in_the_one_that_comes_twice() {
+        let often = Clock::parse("*/20 * * * *", "Europe/Berlin").unwrap();
+        // 2:00 to 3:00 twice, from 0:00 to 2:00 UTC; and then from 2:00 to 3:00 at once.
+        for start in [datetime!(2026-10-24 23:00 UTC), datetime!(2026-03-29 00:00 UTC)] {
+            let mut now = start;
+            for n in 1..12 {
+                now = often.next(now).unwrap();
+                assert_eq!(now, start + time::Duration::minutes(20 * n));
+                assert_eq!(often.last(now + time::Duration::minutes(19)), Some(now), "{now}");
+            }
+        }
+        let mondays = Clock::parse("30 * * * mon", "Europe/Berlin").unwrap();
+        assert_eq!(mondays.next(datetime!(2026-10-24 12:00 UTC)), Some(datetime!(2026-10-25 23:30 UTC)), "it is winter by then");
+        assert_eq!(mondays.last(datetime!(2026-10-26 23:00 UTC)), Some(datetime!(2026-10-26 22:30 UTC)));
+        assert_eq!(mondays.last(datetime!(2026-10-25 23:00 UTC)), Some(datetime!(2026-10-19 21:30 UTC)), "it was summer then");
+        let half = Clock::parse("45 * * * *", "Australia/Lord_Howe").unwrap();
+        // 5 April 2026, 2:00 becomes 1:30: 1:45 comes twice, at 14:45 and 15:15 UTC the day before.
+        assert_eq!(half.next(datetime!(2026-04-04 14:45 UTC)), Some(datetime!(2026-04-04 15:15 UTC)));
+        assert_eq!(half.last(datetime!(2026-04-04 15:14 UTC)), Some(datetime!(2026-04-04 14:45 UTC)));
     }
 
     #[test]

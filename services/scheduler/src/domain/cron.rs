@@ -88,6 +88,11 @@ impl Cron {
         None
     }
 
+    /// Is every hour meant, so that it goes by how much time has passed and not by what a clock shows?
+    pub fn is_hourly(&self) -> bool {
+        self.hours == (1 << 24) - 1
+    }
+
     fn on(&self, date: Date) -> bool {
         let day = self.days >> date.day() & 1 == 1;
         let week = self.weekdays >> date.weekday().number_days_from_sunday() & 1 == 1;

@@ -80,7 +80,7 @@ mod tests {
         let instances = (0..count).map(|n| Instance { id: id(n), index: n, current: true, available: true, stopping: false, displaced: n < here });
         let own: BTreeSet<InstanceId> = (0..here).map(id).collect();
         let wanted = if kind == WorkloadKind::Global { count - here } else { count };
-        let wanted = Wanted { kind, count: wanted, update: Update::default(), completed: 0, hold: false, keep };
+        let wanted = Wanted { kind, count: wanted, update: Update::default(), completed: 0, hold: false, keep, at_once: 0 };
         let name = Name::parse("web").unwrap();
         outcome(Leaving { name: &name, workload: Some(&workload), wanted, instances: instances.collect(), own: &own, has_volume })
     }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn what_is_stopped_leaves_in_any_case() {
         let (name, own) = (Name::parse("web").unwrap(), BTreeSet::from([id(0)]));
-        let wanted = Wanted { kind: WorkloadKind::Stateless, count: 0, update: Update::default(), completed: 0, hold: false, keep: None };
+        let wanted = Wanted { kind: WorkloadKind::Stateless, count: 0, update: Update::default(), completed: 0, hold: false, keep: None, at_once: 0 };
         let of = Leaving { name: &name, workload: None, wanted, instances: Vec::new(), own: &own, has_volume: false };
         assert_eq!(outcome(of).0, 1);
     }

@@ -182,7 +182,6 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
     // Runs of a schedule keep all of this but the time that ended ones are listed.
     let scheduled = w.kind == WorkloadKind::CronJob;
     if let Some(job) = &w.job {
-        out.when(!scheduled && job.parallelism > 0 && job.parallelism < w.replicas, format!("{at}.job.parallelism"), "all instances of a job run at once yet");
         out.when(!scheduled && job.retries.is_some(), format!("{at}.job.retries"), "a job is tried again until it succeeds; the number is not limited yet");
         out.when(!scheduled && job.deadline_seconds > 0, format!("{at}.job.deadline_seconds"), "jobs have no deadline yet");
         out.when(job.keep_seconds.is_some(), format!("{at}.job.keep_seconds"), "ended jobs stay listed until the application is deleted");

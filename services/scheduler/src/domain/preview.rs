@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn wanted(kind: WorkloadKind, surge: u32, max_unavailable: u32) -> Wanted {
-        Wanted { kind, count: 0, update: Update { surge, max_unavailable, ..Update::default() }, completed: 0, hold: false, keep: None }
+        Wanted { kind, count: 0, update: Update { surge, max_unavailable, ..Update::default() }, completed: 0, hold: false, keep: None, at_once: 0 }
     }
 
     fn id(n: u32) -> InstanceId {

@@ -22,6 +22,8 @@ pub struct Wanted {
     pub hold: bool,
     /// Its budget: so many stay ready while nodes are emptied.
     pub keep: Option<u32>,
+    /// Jobs: so many run at once; 0: all.
+    pub at_once: u32,
 }
 
 /// An instance that has not ended.
@@ -156,7 +158,10 @@ fn stops(wanted: &Wanted, target: u32, current: &[&Instance], old: &[&Instance])
 
 fn places(wanted: &Wanted, target: u32, instances: &[Instance], current: &[&Instance], old: &[&Instance]) -> Vec<u32> {
     let (surge, _) = room(wanted);
-    let missing = target.saturating_sub(count(current));
+    let mut missing = target.saturating_sub(count(current));
+    if wanted.kind == WorkloadKind::Job && wanted.at_once > 0 {
+        missing = missing.min(wanted.at_once.saturating_sub(count(current)));
+    }
     let ceiling = target.saturating_add(surge);
     // Without surge not even one that is going away may stand beside its successor: they may share a volume.
     let going = if surge == 0 { instances.iter().filter(|i| i.stopping).count() } else { 0 };

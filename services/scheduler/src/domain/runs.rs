@@ -9,7 +9,8 @@ use super::model::{Job, Overlap, Schedule};
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
     pub at: OffsetDateTime,
-    pub now: OffsetDateTime,
+    /// When its first instance was placed, if one was: it may have waited for the run before, or for a scheduler that was away.
+    pub began: Option<OffsetDateTime>,
     /// So many instances have to end well.
     pub wanted: u32,
     /// Of this run.
@@ -37,18 +38,21 @@ pub struct Steps {
 /// After so many failures a run is given up, if the document says nothing (as Kubernetes does).
 const RETRIES: u32 = 6;
 
-pub fn steps(schedule: &Schedule, job: &Job, due: Option<&Due>, running: &[Running]) -> Steps {
-    let Some(due) = due.filter(|_| !schedule.suspended && !job.suspended) else { return Steps::default() };
+pub fn steps(schedule: &Schedule, job: &Job, now: OffsetDateTime, due: Option<&Due>, running: &[Running]) -> Steps {
+    let passed = |since: OffsetDateTime, seconds: u32| seconds > 0 && now - since > time::Duration::seconds(seconds.into());
+    let late = |since: OffsetDateTime| passed(since, job.deadline_seconds);
+    let ended = |test: &dyn Fn(&Running) -> bool| running.iter().filter(|i| !i.stopping && test(i)).map(|i| i.id).collect::<Vec<_>>();
+    // The deadline holds also for runs before the one that is due, for which that may be waiting, and while no more are to begin.
+    let mut out = Steps { stop: ended(&|i| late(i.placed_at)), ..Steps::default() };
+    let Some(due) = due.filter(|_| !schedule.suspended && !job.suspended) else { return out };
     let (own, earlier): (Vec<&Running>, Vec<&Running>) = running.iter().partition(|i| i.placed_at >= due.at);
-    let mut out = Steps::default();
-    let overdue = |seconds: u32| seconds > 0 && due.now - due.at > time::Duration::seconds(seconds.into());
-    if overdue(job.deadline_seconds) {
-        out.stop = own.iter().filter(|i| !i.stopping).map(|i| i.id).collect();
+    if due.began.is_some_and(late) {
+        out.stop = ended(&|i| i.placed_at >= due.at || late(i.placed_at));
         out.note = (!own.is_empty()).then(|| format!("its run of {} took longer than {} s and is ended", due.at, job.deadline_seconds));
         return out;
     }
     let begun = !own.is_empty() || due.succeeded + due.failed > 0;
-    if !begun && schedule.start_within_seconds.is_some_and(overdue) {
+    if !begun && schedule.start_within_seconds.is_some_and(|seconds| passed(due.at, seconds)) {
         return out;
     }
     match schedule.overlap {
@@ -56,7 +60,7 @@ pub fn steps(schedule: &Schedule, job: &Job, due: Option<&Due>, running: &[Runni
         Overlap::Forbid if begun || earlier.is_empty() => {}
         // The next one waits until the last one has ended.
         Overlap::Forbid => return out,
-        Overlap::Replace => out.stop = earlier.iter().filter(|i| !i.stopping).map(|i| i.id).collect(),
+        Overlap::Replace => out.stop = ended(&|i| i.placed_at < due.at || late(i.placed_at)),
     }
     if due.failed > job.retries.unwrap_or(RETRIES) {
         out.note = Some(format!("its run of {} failed {} times and is given up", due.at, due.failed));
@@ -87,7 +91,12 @@ mod tests {
     const AT: OffsetDateTime = datetime!(2026-11-29 12:00 UTC);
 
     fn due(succeeded: u32, failed: u32) -> Due {
-        Due { at: AT, now: AT + Duration::seconds(30), wanted: 2, succeeded, failed }
+        Due { at: AT, began: None, wanted: 2, succeeded, failed }
+    }
+
+    /// Half a minute after it was due.
+    fn at_once(schedule: &Schedule, job: &Job, due: Option<&Due>, running: &[Running]) -> Steps {
+        steps(schedule, job, AT + Duration::seconds(30), due, running)
     }
 
     fn running(n: u32, seconds: i64) -> Running {
@@ -95,7 +104,7 @@ mod tests {
     }
 
     fn plain(due: &Due, running: &[Running]) -> Steps {
-        steps(&Schedule::default(), &Job::default(), Some(due), running)
+        at_once(&Schedule::default(), &Job::default(), Some(due), running)
     }
 
     #[test]
@@ -104,13 +113,13 @@ mod tests {
         assert_eq!(plain(&due(0, 0), &[running(0, 1), running(1, 1)]), Steps::default());
         assert_eq!(plain(&due(1, 1), &[]).place, [0], "one ended well, one is tried again");
         assert_eq!(plain(&due(2, 0), &[]), Steps::default());
-        assert_eq!(steps(&Schedule::default(), &Job::default(), None, &[running(0, -60)]), Steps::default(), "nothing is due, what runs goes on");
+        assert_eq!(at_once(&Schedule::default(), &Job::default(), None, &[running(0, -60)]), Steps::default(), "nothing is due, what runs goes on");
     }
 
     #[test]
     fn a_run_that_has_not_ended_is_joined_waited_for_or_replaced() {
         let earlier = [running(0, -60)];
-        let with = |overlap| steps(&Schedule { overlap, ..Schedule::default() }, &Job::default(), Some(&due(0, 0)), &earlier);
+        let with = |overlap| at_once(&Schedule { overlap, ..Schedule::default() }, &Job::default(), Some(&due(0, 0)), &earlier);
         assert_eq!((with(Overlap::Allow).place, with(Overlap::Allow).stop), (vec![1, 2], vec![]));
         assert_eq!(with(Overlap::Forbid), Steps::default());
         assert_eq!((with(Overlap::Replace).place, with(Overlap::Replace).stop), (vec![1, 2], vec![earlier[0].id]));
@@ -119,14 +128,43 @@ mod tests {
     #[test]
     fn too_late_too_often_and_too_long_are_ends() {
         let late = Schedule { start_within_seconds: Some(10), ..Schedule::default() };
-        assert_eq!(steps(&late, &Job::default(), Some(&due(0, 0)), &[]), Steps::default());
-        assert_eq!(steps(&late, &Job::default(), Some(&due(0, 1)), &[]).place, [0, 1], "it has begun in time");
+        assert_eq!(at_once(&late, &Job::default(), Some(&due(0, 0)), &[]), Steps::default());
+        assert_eq!(at_once(&late, &Job::default(), Some(&due(0, 1)), &[]).place, [0, 1], "it has begun in time");
         assert!(plain(&due(0, 7), &[]).place.is_empty() && plain(&due(0, 7), &[]).note.is_some());
         let job = Job { deadline_seconds: 20, ..Job::default() };
-        assert_eq!(steps(&Schedule::default(), &job, Some(&due(0, 0)), &[running(0, 1)]).stop, [running(0, 1).id]);
+        let begun = Due { began: Some(AT + Duration::seconds(1)), ..due(0, 0) };
+        assert_eq!(at_once(&Schedule::default(), &job, Some(&begun), &[running(0, 1)]).stop, [running(0, 1).id]);
+        assert_eq!(at_once(&Schedule::default(), &job, Some(&begun), &[]), Steps::default(), "and it is not tried again");
         let one = Job { parallelism: 1, ..Job::default() };
-        assert_eq!(steps(&Schedule::default(), &one, Some(&due(0, 0)), &[]).place, [0]);
+        assert_eq!(at_once(&Schedule::default(), &one, Some(&due(0, 0)), &[]).place, [0]);
         let suspended = Schedule { suspended: true, ..Schedule::default() };
-        assert_eq!(steps(&suspended, &Job::default(), Some(&due(0, 0)), &[]), Steps::default());
+        assert_eq!(at_once(&suspended, &Job::default(), Some(&due(0, 0)), &[]), Steps::default());
+    }
+
+    #[test]
+    fn a_run_that_begins_late_has_as_much_time_as_any_other() {
+        let job = Job { deadline_seconds: 60, ..Job::default() };
+        let later = AT + Duration::hours(1);
+        assert_eq!(steps(&Schedule::default(), &job, later, Some(&due(0, 0)), &[]).place, [0, 1], "nobody was there to start it before");
+        let begun = Due { began: Some(later), ..due(0, 0) };
+        let alive = [running(0, 3_600), running(1, 3_600)];
+        assert_eq!(steps(&Schedule::default(), &job, later + Duration::seconds(60), Some(&begun), &alive), Steps::default());
+        assert_eq!(steps(&Schedule::default(), &job, later + Duration::seconds(61), Some(&begun), &alive).stop.len(), 2);
+    }
+
+    #[test]
+    fn a_run_that_hangs_is_ended_also_when_the_next_one_is_due() {
+        let job = Job { deadline_seconds: 80, ..Job::default() };
+        let hangs = [running(0, -60), running(1, -20)];
+        for overlap in [Overlap::Allow, Overlap::Forbid, Overlap::Replace] {
+            let found = at_once(&Schedule { overlap, ..Schedule::default() }, &job, Some(&due(0, 0)), &hangs);
+            assert!(found.stop.contains(&hangs[0].id), "{overlap:?}: what is to come would wait for it for ever");
+            assert_eq!(found.stop.contains(&hangs[1].id), overlap == Overlap::Replace, "{overlap:?}");
+        }
+        let suspended = Schedule { suspended: true, ..Schedule::default() };
+        assert_eq!(at_once(&suspended, &job, Some(&due(0, 0)), &hangs).stop, [hangs[0].id]);
+        assert_eq!(at_once(&Schedule::default(), &job, None, &hangs).stop, [hangs[0].id], "nothing is due since the last revision");
+        let going = [Running { stopping: true, ..hangs[0] }];
+        assert_eq!(at_once(&suspended, &job, None, &going), Steps::default(), "it is told once");
     }
 }

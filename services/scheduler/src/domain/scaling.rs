@@ -106,6 +106,31 @@ pub fn decide(scaling: &Scaling, history: &History, facts: &Facts<'_>) -> Decisi
     Decision { replicas: paced, reason, history }
 }
 
+/// Have the instances been there for so long? Of each, when it was placed and since when it runs. One that only starts came because somebody
+/// asked, who may have gone meanwhile: it is not taken away before it could answer.
+pub fn have_stood(instances: impl Iterator<Item = (OffsetDateTime, Option<OffsetDateTime>)>, now: OffsetDateTime, seconds: u32) -> bool {
+    let since = instances.map(|(placed, running)| running.unwrap_or(placed)).max();
+    since.is_none_or(|at| now - at >= Duration::seconds(seconds.into()))
+}
+
+/// The next number that is tried when there is no room for `refused`: half as many more. `None`: it stays as it is.
+pub fn fewer(current: u32, refused: u32) -> Option<u32> {
+    let half = current + refused.saturating_sub(current) / 2;
+    (half > current && half < refused).then_some(half)
+}
+
+impl Decision {
+    /// As many as there is room for, and why not more.
+    pub fn limited(mut self, now: OffsetDateTime, current: u32, replicas: u32, why: &str) -> Self {
+        self.history.changes.pop();
+        if replicas != current {
+            self.history.changes.push((now, current, replicas));
+        }
+        let verb = if replicas == current { "stays at" } else { "only" };
+        Self { replicas, reason: format!("{}; {verb} {replicas}: {why}", self.reason), history: self.history }
+    }
+}
+
 /// The largest of what the measures ask for. What cannot be read never takes anything away.
 fn wished(facts: &Facts<'_>) -> (u32, String) {
     let current = facts.current;

@@ -213,8 +213,12 @@ impl Reconciler {
         plan.settled
     }
 
-    /// Shall nothing that serves be replaced now: the release is paused, or rests after its last step?
+    /// Shall nothing that serves be replaced now: the release is paused, or rests after its last step? What is stopped is not replaced: all of
+    /// it goes.
     fn is_held(&self, subject: &Subject, goal: &Model, name: &Name) -> bool {
+        if subject.row.stopped || subject.row.deleted {
+            return false;
+        }
         let delay = goal.workloads.get(name).map_or(0, |w| w.update.delay_seconds);
         let rest = time::Duration::seconds(delay.into());
         let now = self.s.host.env.now();
@@ -339,7 +343,7 @@ pub(super) async fn read(s: Scheduler, app: AppId, alive: Vec<store::instance::M
         Some(_) if seeing.row.stopped || seeing.row.deleted => Arc::default(),
         Some(unreadable) => anyhow::bail!("{unreadable}"),
     };
-    let ended = store::ended(s.orm(), app, 200).await?;
+    let ended = standing::ended(&s, app, &seeing.row, &model, &seeing.alive).await?;
     Ok(Some(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model }))
 }
 

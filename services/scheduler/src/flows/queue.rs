@@ -25,7 +25,7 @@ const WAITS: &str = "waits for room in the quota: ";
 pub(super) enum Passed {
     /// It could not be looked after.
     Troubled,
-    /// What it asks for can never be granted by now.
+    /// What it asks for can never be granted by now, or is refused for another reason of its own.
     Never,
     /// The quota of the person who brought it is full: others have their own.
     OfPerson,
@@ -35,9 +35,12 @@ impl Passed {
     fn by(problem: &Problem) -> Option<Self> {
         match problem.kind {
             Kind::QuotaExceeded if problem.code != quotas::FULL => Some(Self::Never),
-            Kind::QuotaExceeded if quotas::is_of_person(problem) => Some(Self::OfPerson),
-            Kind::Invalid | Kind::Forbidden | Kind::NotFound => Some(Self::Never),
-            _ => None,
+            Kind::QuotaExceeded => quotas::is_of_person(problem).then_some(Self::OfPerson),
+            // Billing is away, or has too much to do: that is so for all of them.
+            Kind::Unavailable | Kind::TooMany => None,
+            Kind::Invalid | Kind::Unauthenticated | Kind::Forbidden | Kind::NotFound | Kind::Conflict | Kind::Stale | Kind::TooLarge | Kind::Internal => {
+                Some(Self::Never)
+            }
         }
     }
 }
@@ -141,6 +144,9 @@ mod tests {
         assert_eq!(refused(quotas::FULL, "the quota of project allows cpu_millis = 1; in use 1, asked for 1"), None);
         assert_eq!(refused(quotas::FULL, "the quota of user allows cpu_millis = 1; in use 1, asked for 1"), Some(Passed::OfPerson));
         assert_eq!(refused("billing.quota_too_small", "the quota of project allows cpu_millis = 1; in use 0, asked for 2"), Some(Passed::Never));
+        for kind in [Kind::Internal, Kind::Conflict, Kind::Invalid, Kind::TooLarge] {
+            assert_eq!(Passed::by(&Problem::new(kind, "x", "it has trouble of its own")), Some(Passed::Never), "{kind:?}");
+        }
         assert_eq!(Passed::by(&Problem::unavailable("billing")), None);
     }
 }

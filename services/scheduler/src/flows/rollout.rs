@@ -15,7 +15,7 @@ use super::world::World;
 use crate::app::change::scaled_in;
 use crate::app::rollout as seen;
 use crate::domain::app::Command;
-use crate::domain::checks::{self, Placeholders, Pods};
+use crate::domain::checks::{self, Candidate, Placeholders, Pods};
 use crate::domain::model::{Demand, Model};
 use crate::domain::observe::Phase;
 use crate::domain::release;
@@ -104,12 +104,17 @@ impl Reconciler {
             return Verdict::Good;
         }
         self.measured.insert(app);
-        // Those that were there when the step began: what starts for the next one is not asked about before.
-        let began = subject.row.release_step_at;
-        let there = |i: &&crate::store::instance::Model| Phase::parse(&i.phase) != Phase::Stopping && began.is_none_or(|at| i.placed_at <= at);
-        let (new, old): (Vec<_>, Vec<_>) = subject.alive.iter().filter(there).partition(|i| i.revision.unsigned_abs() == revision);
-        let ids = |of: Vec<&crate::store::instance::Model>| of.into_iter().map(|i| InstanceId(i.id)).collect::<Vec<_>>();
-        let (new, old) = (ids(new), ids(old));
+        let stands = |i: &&crate::store::instance::Model| Phase::parse(&i.phase) != Phase::Stopping;
+        let (new, old): (Vec<_>, Vec<_>) = subject.alive.iter().filter(stands).partition(|i| i.revision.unsigned_abs() == revision);
+        let scale = scaled_in(&subject.row.scale);
+        let size = |workload: &str| {
+            let exchanged = goal.workloads.iter().find(|(name, _)| name.as_str() == workload && exchange.has(goal, name));
+            exchanged.map_or(u32::MAX, |(name, w)| exchange.size(exchange.at.step, w.count(scale.get(name).copied(), 0)))
+        };
+        let id = |i: &crate::store::instance::Model| InstanceId(i.id);
+        let candidates = new.into_iter().map(|i| Candidate { id: id(i), workload: &i.workload, placed_at: i.placed_at }).collect();
+        let new = checks::of_stage(candidates, subject.row.release_step_at, size);
+        let old: Vec<InstanceId> = old.into_iter().map(id).collect();
         let of = Placeholders { app: subject.view.name.as_str(), revision, new: &new, old: &old, pods: self.pods(app, &subject.view.home, &new, &old) };
         let now = self.s.host.env.now();
         let mut verdict = Verdict::Good;

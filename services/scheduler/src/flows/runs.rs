@@ -25,15 +25,12 @@ impl Reconciler {
                 let ended = store::ended_since(self.s.orm(), app, name.as_str(), at).await?;
                 let of = |phase: &str| ended.get(phase).copied().unwrap_or(0);
                 let failed = of("failed").saturating_add(of("lost"));
-                Some(Due { at, now, wanted: workload.replicas.max(1), succeeded: of("completed"), failed })
+                let began = store::first_placed(self.s.orm(), app, name.as_str(), at).await?;
+                Some(Due { at, began, wanted: workload.replicas.max(1), succeeded: of("completed"), failed })
             }
             None => None,
         };
         let deadline = workload.job.as_ref().map(|j| j.deadline_seconds).filter(|s| *s > 0);
-        let ends = due.zip(deadline).map(|(due, seconds)| due.at + time::Duration::seconds(i64::from(seconds) + 1)).filter(|at| *at > now);
-        if let Some(next) = cron.next(now).into_iter().chain(ends).min() {
-            self.runs_at.insert((app, name.clone()), next);
-        }
         let of = subject.alive.iter().filter(|i| i.workload == name.as_str());
         let running: Vec<Running> = of
             .map(|i| Running {
@@ -43,7 +40,12 @@ impl Reconciler {
                 stopping: Phase::parse(&i.phase) == Phase::Stopping,
             })
             .collect();
-        let next = runs::steps(schedule, &workload.job.clone().unwrap_or_default(), due.as_ref(), &running);
+        let begun = running.iter().map(|i| i.placed_at).chain(due.and_then(|due| due.began));
+        let ends = deadline.into_iter().flat_map(|seconds| begun.clone().map(move |at| at + time::Duration::seconds(i64::from(seconds) + 1)));
+        if let Some(next) = cron.next(now).into_iter().chain(ends.filter(|at| *at > now)).min() {
+            self.runs_at.insert((app, name.clone()), next);
+        }
+        let next = runs::steps(schedule, &workload.job.clone().unwrap_or_default(), now, due.as_ref(), &running);
         steps.events.extend(next.stop.iter().map(|instance| InstanceEvent::Stopping { instance: *instance, app }));
         if let Some(note) = next.note {
             steps.pending.insert(name.to_string(), Pending::because(0, note));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gantry_es::Meta;
 use gantry_es_pg::Options;
-use gantry_kernel::{AppId, Name, OffsetDateTime, OrgId, ProjectId};
+use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, Problem, ProjectId};
 
 use super::advance::Subject;
 use super::reconcile::Reconciler;
@@ -67,15 +67,13 @@ impl Reconciler {
             let asked = !Self::services(subject, name).is_empty();
             let facts = Facts { now, current, readings: &readings, scheduled: scheduled(scaling, now), asked, idle, woken };
             let mut decision = scaling::decide(scaling, &before.history, &facts);
+            self.full_until.remove(&(app, name.clone()));
             if decision.replicas > current
-                && let Some(refused) = self.no_room(subject, goal, exchange, name, decision.replicas, world).await
+                && let Err(refused) = self.reserve(subject, goal, exchange, name, decision.replicas, world).await
             {
-                decision.reason = format!("{}; stays at {current}: {refused}", decision.reason);
-                decision.history.changes.pop();
-                decision.replicas = current;
+                let replicas = self.reserve_fewer(subject, goal, exchange, name, (current, decision.replicas), &refused, world).await;
+                decision = decision.limited(now, current, replicas, &refused.detail);
                 self.full_until.insert((app, name.clone()), now + FULL);
-            } else {
-                self.full_until.remove(&(app, name.clone()));
             }
             if decision.replicas != current {
                 tracing::info!(app.id = %app, app.name = %subject.view.name, workload = %name, current, replicas = decision.replicas, reason = decision.reason, "the number of instances follows");
@@ -153,8 +151,8 @@ impl Reconciler {
         let seconds = if scaling.idle_seconds == 0 { IDLE_SECONDS } else { scaling.idle_seconds };
         let query = gauges::asked(&place(subject, name, &services), seconds);
         let none = self.s.measures.latest(&query, now).filter(|a| now - a.at <= FRESH).is_some_and(|a| matches!(a.value, Ok(Some(n)) if n < 0.5));
-        let since = subject.alive.iter().filter(|i| i.workload == name.as_str()).filter_map(|i| i.running_at).max();
-        none && since.is_none_or(|at| now - at >= time::Duration::seconds(seconds.into()))
+        let stands = subject.alive.iter().filter(|i| i.workload == name.as_str()).map(|i| (i.placed_at, i.running_at));
+        none && scaling::have_stood(stands, now, seconds)
     }
 
     /// Does a node hold a request for it?
@@ -163,15 +161,49 @@ impl Reconciler {
         world.reports.values().any(|r| services.iter().any(|id| r.waiting.contains(id)))
     }
 
-    /// Why more instances cannot be reserved.
-    async fn no_room(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, name: &Name, replicas: u32, world: &World) -> Option<String> {
+    /// Reserves so many instances of one workload.
+    async fn reserve(
+        &mut self,
+        subject: &Subject,
+        goal: &Model,
+        exchange: Option<&Exchange>,
+        name: &Name,
+        replicas: u32,
+        world: &World,
+    ) -> Result<(), Problem> {
         let mut row = subject.row.clone();
         row.scale[name.as_str()] = replicas.into();
         let demand = self.demand_of(exchange, &row, goal, world);
         let (org, project) = (OrgId(subject.row.org), ProjectId(subject.row.project));
         // What is reserved is compared anew, also if the number does not change after all.
         self.reserved.remove(&subject.view.id);
-        quotas::reserve(&self.s.host, org, project, subject.view.id, &self.author(subject), &demand).await.err().map(|problem| problem.detail)
+        quotas::reserve(&self.s.host, org, project, subject.view.id, &self.author(subject), &demand).await
+    }
+
+    /// Where the quota has no room for all that are wanted, as many of them as are found with few questions; more in the next rounds. `between`:
+    /// how many there are, and how many were `refused`.
+    #[expect(clippy::too_many_arguments, reason = "what is reserved for, and between which numbers")]
+    async fn reserve_fewer(
+        &mut self,
+        subject: &Subject,
+        goal: &Model,
+        exchange: Option<&Exchange>,
+        name: &Name,
+        between: (u32, u32),
+        refused: &Problem,
+        world: &World,
+    ) -> u32 {
+        let (current, mut replicas) = between;
+        // Billing that is away says nothing about how many fit.
+        let mut is_full = refused.kind == Kind::QuotaExceeded;
+        while is_full && let Some(half) = scaling::fewer(current, replicas) {
+            match self.reserve(subject, goal, exchange, name, half, world).await {
+                Ok(()) => return half,
+                Err(problem) => is_full = problem.kind == Kind::QuotaExceeded,
+            }
+            replicas = half;
+        }
+        current
     }
 }
 

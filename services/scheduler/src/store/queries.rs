@@ -119,11 +119,29 @@ pub async fn ended(db: &Db, app: AppId, limit: u64) -> Result<Vec<instance::Mode
     query.order_by_desc(instance::Column::EndedAt).limit(limit).all(db).await
 }
 
+/// Of ended instances of these workloads, however many others have ended since: the last one of each number, and those of a revision that ended
+/// well (the last 1000).
+pub async fn ended_of(db: &Db, app: AppId, revision: i64, workloads: &[String]) -> Result<Vec<instance::Model>, DbErr> {
+    let sql = "select * from (select distinct on (workload, number) * from instances
+                   where app = $1 and workload = any($3) and ended_at is not null order by workload, number, position desc) l
+               union (select * from instances
+                   where app = $1 and workload = any($3) and revision = $2 and phase = 'completed' order by position desc limit 1000)";
+    let values = [app.0.into(), revision.into(), workloads.to_vec().into()];
+    instance::Model::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await
+}
+
 /// How many instances of a workload that were placed since then have ended, by the phase in which they did.
 pub async fn ended_since(db: &Db, app: AppId, workload: &str, since: OffsetDateTime) -> Result<BTreeMap<String, u32>, DbErr> {
     let sql = "select phase, count(*) as n from instances where app = $1 and workload = $2 and placed_at >= $3 and ended_at is not null group by phase";
     let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [app.0.into(), workload.into(), since.into()])).await?;
     rows.iter().map(|r| Ok((r.try_get("", "phase")?, u32::try_from(r.try_get::<i64>("", "n")?).unwrap_or(u32::MAX)))).collect()
+}
+
+/// When the first of a workload's instances since then was placed, whatever has become of it.
+pub async fn first_placed(db: &Db, app: AppId, workload: &str, since: OffsetDateTime) -> Result<Option<OffsetDateTime>, DbErr> {
+    let sql = "select min(placed_at) as first from instances where app = $1 and workload = $2 and placed_at >= $3";
+    let row = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [app.0.into(), workload.into(), since.into()])).await?;
+    row.map_or(Ok(None), |row| row.try_get("", "first"))
 }
 
 /// Instances that existed at any moment between the two.

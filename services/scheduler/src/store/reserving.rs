@@ -45,11 +45,13 @@ pub async fn postpone(db: &DatabaseConnection, id: Uuid) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// Billing does not know what an application holds.
-pub async fn owe(db: &DatabaseConnection, app: AppId, org: OrgId, project: ProjectId) -> Result<(), DbErr> {
+/// Billing does not know what an application holds. `soon`: it was away, and is told as soon as it is back; else in five minutes. Either way
+/// it goes behind those that wait already: what is refused each time must not stand before them for ever.
+pub async fn owe(db: &DatabaseConnection, app: AppId, org: OrgId, project: ProjectId, soon: bool) -> Result<(), DbErr> {
     // One for each application, however often it is tried.
-    let sql = "insert into reserving (id, app, org, project, at) values ($1, $1, $2, $3, to_timestamp(0)) on conflict (id) do nothing";
-    db.execute_raw(asked(sql, [app.0.into(), org.0.into(), project.0.into()])).await?;
+    let sql = "insert into reserving (id, app, org, project, at)
+               values ($1, $1, $2, $3, case when $4 then now() - interval '5 minutes' else now() end) on conflict (id) do nothing";
+    db.execute_raw(asked(sql, [app.0.into(), org.0.into(), project.0.into(), soon.into()])).await?;
     Ok(())
 }
 

@@ -145,6 +145,10 @@ async fn a_drained_node_is_emptied_without_a_gap_and_gets_no_new_instance() {
     }
     let call = |path: &'static str| place.world.call(&place.host, Method::POST, path, Some(&token), None);
     let tried = || place.world.call(&place.host, Method::GET, "/api/v1/nodes/n1/drain", Some(&token), None);
+    let (status, closed) = place.world.call(&place.host, Method::GET, "/api/v1/nodes/n1/cordon", Some(&token), None).await;
+    assert_eq!((status, &closed["changed"], &closed["instances"], &closed["open_nodes"]), (200, &json!(true), &json!(1), &json!(1)), "{closed:#}");
+    let (_, opened) = place.world.call(&place.host, Method::GET, "/api/v1/nodes/n1/uncordon", Some(&token), None).await;
+    assert_eq!(opened["changed"], false, "nothing was closed by looking: {opened:#}");
     let (status, seen) = tried().await;
     assert_eq!((status, &seen["changed"], &seen["workloads"][0]["app"]), (200, &json!(true), &json!("web")), "{seen:#}");
     assert_eq!((&seen["workloads"][0]["leaving"], one.running().len()), (&seen["workloads"][0]["instances"], 1), "{seen:#}");

@@ -85,3 +85,24 @@ async fn whoever_waits_for_the_quota_longest_is_served_first() {
     place.post(&format!("{}/large/stop", place.apps()), json!({})).await;
     place.reaches("small", "running", 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_quota_takes_no_room_by_another_change() {
+    let place = small().await;
+    let _agent = Agent::join(&place, "n1", 4000).await;
+    place.post(&place.apps(), of("first", 300, false)).await;
+    place.reaches("first", "running", 1).await;
+    place.post(&place.apps(), of("large", 400, true)).await;
+    let (_, small) = place.post(&place.apps(), of("small", 150, true)).await;
+    assert_eq!(small["queued"], "`large` of this space came first", "{small:#}");
+    // There would be room for it now: held by it, it would never be there for whom it waits.
+    assert_eq!(place.post(&format!("{}/small/restart", place.apps()), json!({})).await.0, 200);
+    let scale = async |replicas: u32| place.post(&format!("{}/small/scale", place.apps()), json!({"workload": "web", "replicas": replicas})).await;
+    assert_eq!(scale(2).await.0, 200);
+    let (status, refused) = scale(9).await;
+    assert_eq!((status, &refused["code"]), (422, &json!("billing.quota_too_small")), "{refused}");
+    place.post(&format!("{}/first/stop", place.apps()), json!({})).await;
+    place.reaches("large", "running", 1).await;
+    place.post(&format!("{}/large/stop", place.apps()), json!({})).await;
+    place.reaches("small", "running", 1).await;
+}

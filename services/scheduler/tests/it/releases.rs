@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler::{AppRef, DeployRequest};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -206,4 +207,48 @@ async fn what_depends_waits_and_a_job_runs_once() {
     place.reaches("shop", "running", 1).await;
     assert_eq!(agent.running().len(), 1, "the web service only");
     assert!(agent.node.lock().unwrap().running.values().all(|i| i.contains("/web@")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_done_stays_done_however_many_others_have_ended_since() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    let text = "services:\n  migrate:\n    image: acme/shop/migrate:1\n    deploy: {mode: replicated-job}\n  web:\n    image: acme/shop/web:2\n";
+    place.deploy("shop", text).await;
+    let job = || agent.node.lock().unwrap().running.iter().find(|(_, image)| image.contains("/migrate@")).map(|(id, _)| id.clone());
+    place.world.until("the job runs", LONG, async || job().is_some()).await;
+    let id = job().unwrap();
+    agent.node.lock().unwrap().kill(&id, 0);
+    place.reaches("shop", "running", 1).await;
+    // As a service that crashed again and again for some hours leaves it.
+    let crashed = "insert into instances (id, app, org, project, space, workload, number, revision, node, cpu_millis, memory_bytes, storage_bytes, position,
+                       phase, placed_at, changed_at, ended_at)
+                   select gen_random_uuid(), app, org, project, space, workload, number, revision, node, 0, 0, 0, position, 'stopped', now(), now(), now()
+                   from instances, generate_series(1, 250) where workload = 'web'";
+    place.host.db().orm.execute_unprepared(crashed).await.unwrap();
+    assert_eq!(place.post(&format!("{}/shop/scale", place.apps()), json!({"workload": "web", "replicas": 2})).await.0, 200);
+    place.world.until("two serve", LONG, async || agent.running().len() >= 2).await;
+    place.reaches("shop", "running", 1).await;
+    assert!(agent.node.lock().unwrap().running.values().all(|image| image.contains("/web@")), "the job is not run again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_whose_release_is_paused_is_stopped_whole() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 3)).await;
+    place.reaches("web", "running", 1).await;
+    let slow = web("2", 3).replace("monitor: 10s", "monitor: 10s, delay: 1h");
+    assert_eq!(place.deploy("web", &slow).await.0, 201);
+    let has = |version: char| agent.node.lock().unwrap().running.values().any(|image| image.ends_with(version));
+    place.world.until("the first new one runs", LONG, async || has('2')).await;
+    let verb = async |verb: &str| place.post(&format!("{}/web/{verb}", place.apps()), json!({})).await.0;
+    assert_eq!(verb("release/pause").await, 200);
+    assert!(has('1'), "the others wait for an hour");
+    assert_eq!(verb("stop").await, 200);
+    place.world.until("nothing runs", LONG, async || agent.running().is_empty()).await;
+    // What it was doing it goes on with.
+    assert_eq!(verb("start").await, 200);
+    place.world.until("three run", LONG, async || agent.running().len() >= 3).await;
+    assert_eq!(place.app("web").await["release"]["paused"], true);
 }

@@ -50,3 +50,42 @@ async fn volumes_are_listed_kept_copied_backed_up_and_restored() {
     assert_eq!(delete(format!("{volumes}/x.data/backups/{id}")).await.0, 204);
     assert_eq!(place.get(&format!("{volumes}/x.data/backups")).await.1["items"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_a_change_of_a_volume_would_do_and_asks_its_node_for_nothing() {
+    gantry_testkit::clause("7.1.j");
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 1)).await;
+    place.reaches("web", "running", 1).await;
+    let volume = format!("{}/x.data", place.apps().replace("/apps", "/volumes"));
+    let (status, backup) = place.post(&format!("{volume}/backups"), json!({})).await;
+    assert_eq!(status, 201, "{backup}");
+    let done = agent.opened().len();
+
+    let tried = async |verb: &str, body: Value| place.post(&format!("{volume}/{verb}?dry_run=true"), body).await;
+    let (status, seen) = tried("snapshots", json!({"snapshot": "one"})).await;
+    assert_eq!((status, &seen["action"], &seen["lost_bytes"]), (200, &json!("volume.snapshot-made"), &json!(0)), "{seen}");
+    let (status, seen) = tried("copies", json!({"app": "web", "volume": "data"})).await;
+    assert_eq!((status, &seen["action"], &seen["node"], &seen["lost_bytes"]), (200, &json!("volume.copied"), &json!("n1"), &json!(0)), "{seen}");
+    let (status, seen) = tried("restore", json!({"backup": backup["id"]})).await;
+    assert_eq!((status, &seen["action"], &seen["lost_bytes"]), (200, &json!("volume.restored"), &json!(5)), "{seen}");
+    let (status, seen) = tried("backups", json!({})).await;
+    assert_eq!((status, &seen["action"]), (200, &json!("volume.backed-up")), "{seen}");
+    let delete = async |path: String| place.world.call(&place.host, Method::DELETE, &path, Some(&place.token), None).await;
+    let (status, seen) = delete(format!("{volume}?dry_run=true&node=n1")).await;
+    assert_eq!((status, &seen["action"], &seen["lost_bytes"]), (200, &json!("volume.deleted"), &json!(5)), "{seen}");
+    let kept = format!("{volume}/backups/{}", backup["id"].as_str().unwrap());
+    assert_eq!(delete(format!("{kept}?dry_run=true")).await.1["action"], "volume.backup-deleted");
+
+    // What would be refused then is refused now, in the same way.
+    assert_eq!(tried("snapshots", json!({"snapshot": "../x"})).await.0, 400);
+    assert_eq!(tried("rollback", json!({"snapshot": "never-made"})).await.0, 404);
+    assert_eq!(tried("copies", json!({"app": "web", "volume": "data", "node": "n9"})).await.0, 404);
+    assert_eq!(tried("restore", json!({"backup": "other"})).await.0, 404);
+    assert_eq!(delete(format!("{volume}/snapshots/one?dry_run=true")).await.0, 404);
+    assert_eq!(delete(format!("{volume}?dryrun=true")).await.0, 400, "a typing error must not delete anything");
+    let asked: Vec<String> = agent.opened()[done..].iter().map(|o| o.kind.clone()).filter(|k| k != "volume-list").collect();
+    assert_eq!(asked, Vec::<String>::new());
+    assert_eq!(place.get(&format!("{volume}/backups")).await.1["items"].as_array().unwrap().len(), 1);
+}

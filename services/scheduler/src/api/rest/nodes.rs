@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::placement::object;
 use crate::app::Scheduler;
+use crate::app::cordoning::{self, CordonPreview};
 use crate::app::draining::{self, DrainPreview};
 use crate::app::node_settings;
 use crate::app::nodes::{self, NodeBody, NodeVerb};
@@ -45,10 +46,24 @@ pub async fn cordon(State(s): State<Scheduler>, caller: Caller, Path(node): Path
     run(s, caller, node, NodeVerb::Cordon).await
 }
 
+/// What closing it to new instances would mean; nothing changes.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/cordon", tag = "nodes", params(("node" = String, Path)), responses((status = 200, body = CordonPreview)))]
+pub async fn preview_cordon(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<Json<CordonPreview>> {
+    s.host.auth.require(&caller, Role::Viewer, Scope::Platform)?;
+    Ok(Json(cordoning::close(&s, &node).await?))
+}
+
 /// New instances may come again.
 #[utoipa::path(post, path = "/api/v1/nodes/{node}/uncordon", tag = "nodes", params(("node" = String, Path)), responses((status = 204)))]
 pub async fn uncordon(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<StatusCode> {
     run(s, caller, node, NodeVerb::Uncordon).await
+}
+
+/// What opening it to new instances would mean; nothing changes.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/uncordon", tag = "nodes", params(("node" = String, Path)), responses((status = 200, body = CordonPreview)))]
+pub async fn preview_uncordon(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<Json<CordonPreview>> {
+    s.host.auth.require(&caller, Role::Viewer, Scope::Platform)?;
+    Ok(Json(cordoning::open(&s, &node).await?))
 }
 
 /// Moves the instances elsewhere, each replaced before it goes, and takes no new ones.

@@ -336,6 +336,8 @@ fn nothing_is_decided_by_a_revision_that_cannot_be_read_as_if_it_said_nothing() 
     let mut back = vec![created(), unreadable(1), started(1, None), finished(1), revised(2), canary(2, Some(1))];
     given::<App>(back.clone()).when(Command::Rollback { revision: 1 }).then_refused(|r| *r == Refusal::Unreadable(1));
     given::<App>(back.clone()).when(Command::AbortRelease { reason: String::new() }).then_refused(|r| *r == Refusal::Unreadable(1));
+    let fail = Command::FailRelease { revision: 2, reason: "no".into(), back: true };
+    given::<App>(back.clone()).when(fail).then([AppEvent::ReleaseFailed { app: id(), revision: 2, reason: "no".into() }]);
     // The ways out of it.
     back.push(AppEvent::Stopped { app: id() });
     given::<App>(back).when(Command::Delete).then([AppEvent::Deleted { app: id() }]);

@@ -5,7 +5,7 @@ use super::*;
 
 fn wanted(count: u32, surge: u32, max_unavailable: u32) -> Wanted {
     let update = Update { surge, max_unavailable, ..Update::default() };
-    Wanted { kind: WorkloadKind::Stateless, count, update, completed: 0, hold: false, keep: None }
+    Wanted { kind: WorkloadKind::Stateless, count, update, completed: 0, hold: false, keep: None, at_once: 0 }
 }
 
 fn instance(n: u32, current: bool, available: bool) -> Instance {
@@ -54,6 +54,17 @@ fn scaling_down_takes_the_highest_numbers_and_to_zero_takes_all() {
     let three = [instance(0, true, true), instance(1, true, true), instance(2, true, true)];
     assert_eq!(plan(&wanted(1, 1, 0), &three).actions, [stop(2), stop(1)]);
     assert_eq!(plan(&wanted(0, 1, 0), &three).actions.len(), 3);
+}
+
+#[test]
+fn a_job_runs_so_many_at_once_until_all_have_ended_well() {
+    let job = |completed| Wanted { kind: WorkloadKind::Job, completed, at_once: 2, ..wanted(5, 1, 0) };
+    assert_eq!(plan(&job(0), &[]).actions, [place(0), place(1)]);
+    let two = [instance(0, true, true), instance(1, true, true)];
+    assert_eq!(plan(&job(0), &two).actions, []);
+    assert_eq!(plan(&job(1), &two[..1]).actions, [place(1)], "one has ended, and the next one begins");
+    assert_eq!(plan(&job(4), &[]).actions, [place(0)], "one is left");
+    assert!(plan(&job(5), &[]).settled && !plan(&job(3), &two).settled);
 }
 
 #[test]

@@ -44,6 +44,28 @@ fn the_hungriest_measure_counts_and_what_cannot_be_read_takes_nothing_away() {
 }
 
 #[test]
+fn what_starts_for_somebody_is_not_taken_away_before_it_could_answer() {
+    let at = |seconds: i64| NOW - Duration::seconds(seconds);
+    let stood = |all: &[(i64, Option<i64>)]| have_stood(all.iter().map(|(placed, running)| (at(*placed), running.map(at))), NOW, 60);
+    assert!(stood(&[(100, Some(60))]) && !stood(&[(100, Some(59))]));
+    assert!(!stood(&[(30, None)]), "it starts, and whoever asked has gone");
+    assert!(stood(&[(61, None)]), "it does not start at all, and nobody has asked again");
+    assert!(stood(&[]) && !stood(&[(100, Some(90)), (20, None)]));
+}
+
+#[test]
+fn where_there_is_no_room_for_all_there_may_be_for_some() {
+    assert_eq!((fewer(4, 8), fewer(4, 6), fewer(4, 5), fewer(0, 1), fewer(5, 4)), (Some(6), Some(5), None, None, None));
+    let s = scaling(1, 10);
+    let decision = decide(&s, &History::default(), &facts(4, &[cpu(800.0, 100.0)]));
+    let some = decision.clone().limited(NOW, 4, 6, "the quota is full");
+    assert_eq!((some.replicas, some.history.changes.as_slice()), (6, &[(NOW, 4, 6)][..]));
+    assert!(some.reason.ends_with("8 wanted; only 6: the quota is full"), "{}", some.reason);
+    let none = decision.limited(NOW, 4, 4, "the quota is full");
+    assert!(none.history.changes.is_empty() && none.reason.ends_with("stays at 4: the quota is full"), "{}", none.reason);
+}
+
+#[test]
 fn a_value_of_all_together_is_a_ratio() {
     let queue = |value| Ok(Reading { name: "queue".into(), unit: String::new(), value, target: 10.0, shared: true });
     let s = scaling(0, 10);
