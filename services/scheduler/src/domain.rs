@@ -21,6 +21,7 @@ pub mod fleet;
 pub mod gauges;
 pub mod interpolate;
 pub mod isolation;
+pub mod jobs;
 pub mod kept;
 pub mod kubernetes;
 pub mod lacks;

@@ -12,7 +12,8 @@ use crate::domain::engine::{
     Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService,
 };
 use crate::domain::isolation;
-use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
+use crate::domain::jobs;
+use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Restart, Workload};
 use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
@@ -142,6 +143,7 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
         spec.adopt(c.clone());
         proto::WantedInstance { name: c.name.clone(), keeps_running: c.keeps_running, credential: credential.clone(), ..container(&spec) }
     };
+    let restart = if jobs::retries(&from.spec).is_some() { Restart::Never } else { from.spec.restart };
     proto::WantedInstance {
         init: from.spec.init.iter().map(other).collect(),
         sidecars: from.spec.sidecars.iter().map(other).collect(),
@@ -157,6 +159,8 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
             .iter()
             .map(|(workload, condition)| proto::Await { workload: workload.to_string(), until: until(*condition).into() })
             .collect(),
+        // Tries that are counted are instances of their own: the node would try for ever.
+        restart_policy: restart.as_str().into(),
         restarts_and_one: from.spec.restart_attempts.map_or(0, |n| n.saturating_add(1)),
         credential: credential.clone(),
         // What is in no network of the nodes is in the space's.

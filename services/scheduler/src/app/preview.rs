@@ -18,7 +18,8 @@ use super::context::Scheduler;
 use super::deploy::{database, diff, node_count};
 use super::view::Seeing;
 use super::{addresses, fleet, models, rollout, space_rules, standing, view};
-use crate::domain::model::{Demand, Model, Mount, MountKind, Workload, WorkloadKind};
+use crate::domain::jobs;
+use crate::domain::model::{Condition, Demand, Model, Mount, MountKind, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::preview::{Batch, Course, Part, course};
 use crate::domain::release::Instance;
@@ -226,7 +227,7 @@ impl Ways {
                 counts: vec![count],
                 instances: all,
                 revision: after.current.unsigned_abs(),
-                depends_on: workload.map(|w| w.depends_on.iter().map(|(n, c)| (n.clone(), *c)).collect()).unwrap_or_default(),
+                depends_on: workload.map(|w| awaited(&name, w)).unwrap_or_default(),
                 workload: name.clone(),
             };
             if !exchanged(&name) {
@@ -294,6 +295,12 @@ impl Ways {
         }
         told
     }
+}
+
+/// What has to be there before a workload: of a job that is held back, what never is.
+fn awaited(name: &Name, workload: &Workload) -> Vec<(Name, Condition)> {
+    let held = jobs::is_suspended(workload).then(|| (name.clone(), Condition::Completed));
+    workload.depends_on.iter().map(|(needed, condition)| (needed.clone(), *condition)).chain(held).collect()
 }
 
 fn number(n: usize) -> u32 {

@@ -1,12 +1,13 @@
 //! An application's instances as the release planner sees them, and what is wanted of a workload: for the reconciler, and for previews.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use gantry_kernel::{AppId, Name};
 use sea_orm::DbErr;
 
 use super::change::scaled;
 use super::context::Scheduler;
+use crate::domain::jobs::{self, Tries};
 use crate::domain::model::{Model, Update, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::placement;
@@ -62,6 +63,21 @@ fn forgotten<'a>(
         numbers.len() < wanted && !node_volumes(workload, &goal.volumes).is_empty()
     };
     goal.workloads.iter().filter(|(name, workload)| is(name, workload)).map(|(name, _)| name.to_string()).collect()
+}
+
+/// What the tries of each job have come to that is limited and not done. `ended` is what [`ended()`] gives. Counted in the database: others may have
+/// pushed its tries out of the latest.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn tries(s: &Scheduler, app: AppId, row: &store::app::Model, goal: &Model, ended: &[store::instance::Model]) -> Result<BTreeMap<Name, Tries>, DbErr> {
+    let (scale, mut out) = (scaled(row), BTreeMap::new());
+    for (name, workload) in goal.workloads.iter().filter(|(_, workload)| jobs::is_limited(workload)) {
+        if completed(row, ended, name) < workload.count(scale.get(name).copied(), 0) {
+            out.insert(name.clone(), store::tries(s.orm(), app, name.as_str(), row.current, restarted_at(row, name)).await?);
+        }
+    }
+    Ok(out)
 }
 
 /// The log position of a workload's last restart.

@@ -19,7 +19,7 @@ use crate::domain::model::{Model, Protocol, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::status::{Condition, state};
 use crate::domain::wanted::{AppView, Reports, Standing};
-use crate::domain::{placement, stored};
+use crate::domain::{jobs, placement, stored};
 use crate::store;
 
 pub use on_clusters::{ClusterPartBody, OnClusterBody, ShareBody};
@@ -277,8 +277,17 @@ impl Seeing {
             releasing: self.row.release_revision.map(|r| (r.unsigned_abs(), self.row.release_from.map(i64::unsigned_abs))),
             failure: self.row.failure.clone(),
             pending: self.pending.iter().next().map(|(workload, (p, _))| sentence(workload, p)),
+            given_up: self.given_up(),
             trouble: trouble.map(|i| format!("{}: {}", i.workload, i.reason)),
         }
+    }
+
+    /// The first job that has failed for good.
+    fn given_up(&self) -> Option<String> {
+        self.outline.workloads.iter().filter(|(_, w)| w.kind == WorkloadKind::Job).find_map(|(name, _)| {
+            let (pending, _) = self.pending.get(name.as_str())?;
+            jobs::is_end(&pending.reason).then(|| sentence(name.as_str(), pending))
+        })
     }
 
     pub fn body(&self, s: &Scheduler) -> AppBody {

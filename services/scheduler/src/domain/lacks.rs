@@ -179,13 +179,8 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
         let keeps = schedule.keep_succeeded.is_some() || schedule.keep_failed.is_some();
         out.when(keeps, at, "ended runs stay listed until the application is deleted; their number is not limited yet");
     }
-    // Runs of a schedule keep all of this but the time that ended ones are listed.
-    let scheduled = w.kind == WorkloadKind::CronJob;
     if let Some(job) = &w.job {
-        out.when(!scheduled && job.retries.is_some(), format!("{at}.job.retries"), "a job is tried again until it succeeds; the number is not limited yet");
-        out.when(!scheduled && job.deadline_seconds > 0, format!("{at}.job.deadline_seconds"), "jobs have no deadline yet");
         out.when(job.keep_seconds.is_some(), format!("{at}.job.keep_seconds"), "ended jobs stay listed until the application is deleted");
-        out.when(!scheduled && job.suspended, format!("{at}.job.suspended"), "a job cannot be held back yet");
     }
     for (n, metric) in w.scaling.iter().flat_map(|s| &s.metrics).enumerate() {
         let place = super::gauges::Place { org: "", project: "", space: "", app: "", workload: "", services: &[] };

@@ -12,10 +12,10 @@ pub struct Job {
     /// How many run at once; 0: all. `replicas` of the workload says how many must end well.
     #[serde(skip_serializing_if = "is_default")]
     pub parallelism: u32,
-    /// After so many failures it is given up; none: never.
+    /// So often it is tried again after failures, and then given up; none: until it ends well (runs of a schedule: 6 times).
     #[serde(skip_serializing_if = "is_default")]
     pub retries: Option<u32>,
-    /// 0: no limit.
+    /// From when its first instance is placed; 0: no limit.
     #[serde(skip_serializing_if = "is_default")]
     pub deadline_seconds: u32,
     /// How long it is kept after its end.
@@ -24,6 +24,7 @@ pub struct Job {
     /// Each instance is told its number.
     #[serde(skip_serializing_if = "is_default")]
     pub indexed: bool,
+    /// Nothing of it runs for now.
     #[serde(skip_serializing_if = "is_default")]
     pub suspended: bool,
 }
