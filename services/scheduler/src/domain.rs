@@ -19,6 +19,7 @@ pub mod export;
 pub mod fields;
 pub mod fleet;
 pub mod gauges;
+pub mod history;
 pub mod interpolate;
 pub mod isolation;
 pub mod jobs;

@@ -1,5 +1,6 @@
 //! Applications as people and other services see them.
 
+mod ended;
 mod inside;
 mod on_clusters;
 mod registered;
@@ -177,6 +178,10 @@ pub struct Seeing {
     /// Which revision cannot be read, if one of those that matter now cannot: its application is left as it is.
     pub unreadable: Option<String>,
 }
+
+/// So many ended instances are told, of so many that are looked at.
+const TOLD: usize = 20;
+const LOOKED_AT: u64 = 200;
 
 /// What all nodes reported that are not lost.
 pub fn reports(s: &Scheduler) -> Reports {
@@ -399,9 +404,9 @@ impl Seeing {
             since: *since,
         });
         let scaling = super::scaling::all(s, &self.row, &self.outline).await?;
-        let ended = store::ended(s.orm(), AppId(self.row.id), 20).await.map_err(database)?;
+        let ended = self.listed(store::ended(s.orm(), AppId(self.row.id), LOOKED_AT).await.map_err(database)?);
         let trouble = self.alive.iter().filter(|i| !self.available(InstanceId(i.id)));
-        let instances = trouble.chain(ended.iter()).map(|i| self.instance(i)).collect();
+        let instances = trouble.chain(ended.iter().take(TOLD)).map(|i| self.instance(i)).collect();
         let mut chosen = store::load_decisions(s.orm(), AppId(self.row.id)).await.map_err(database)?;
         let placed = self.alive.iter().filter_map(|i| {
             let body = self.instance(i);

@@ -4,7 +4,7 @@
 mod kubernetes;
 mod worth;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
+use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Service, Workload};
 
 pub use kubernetes::kubernetes;
 pub use worth::worth_knowing;
@@ -174,14 +174,6 @@ fn placing(at: &str, w: &Workload, out: &mut Listing) {
 }
 
 fn changing(at: &str, w: &Workload, out: &mut Listing) {
-    if let Some(schedule) = w.schedule.as_ref().filter(|_| w.kind == WorkloadKind::CronJob) {
-        let at = format!("{at}.schedule");
-        let keeps = schedule.keep_succeeded.is_some() || schedule.keep_failed.is_some();
-        out.when(keeps, at, "ended runs stay listed until the application is deleted; their number is not limited yet");
-    }
-    if let Some(job) = &w.job {
-        out.when(job.keep_seconds.is_some(), format!("{at}.job.keep_seconds"), "ended jobs stay listed until the application is deleted");
-    }
     for (n, metric) in w.scaling.iter().flat_map(|s| &s.metrics).enumerate() {
         let place = super::gauges::Place { org: "", project: "", space: "", app: "", workload: "", services: &[] };
         if let Err(detail) = super::gauges::gauge(metric, w, &place) {

@@ -18,7 +18,7 @@ pub struct Job {
     /// From when its first instance is placed; 0: no limit.
     #[serde(skip_serializing_if = "is_default")]
     pub deadline_seconds: u32,
-    /// How long it is kept after its end.
+    /// How long it is listed after its end; none: among the latest that ended.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_seconds: Option<u32>,
     /// Each instance is told its number.
@@ -45,6 +45,7 @@ pub struct Schedule {
     pub start_within_seconds: Option<u32>,
     #[serde(skip_serializing_if = "is_default")]
     pub suspended: bool,
+    /// So many runs that ended well are listed, the latest; none: all that ended lately.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_succeeded: Option<u32>,
     #[serde(skip_serializing_if = "is_default")]
