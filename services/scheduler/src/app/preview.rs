@@ -16,6 +16,7 @@ use gantry_kernel::{AppId, InstanceId, Name, Problem, Uuid};
 use super::change::{owned, scaled};
 use super::context::Scheduler;
 use super::deploy::{database, diff, node_count};
+use super::standing::Around;
 use super::view::Seeing;
 use super::{addresses, fleet, models, rollout, space_rules, standing, view};
 use crate::domain::jobs;
@@ -185,9 +186,10 @@ impl Ways {
         let alive = seeing.map_or(&[] as &[store::instance::Model], |seen| seen.alive.as_slice());
         let ended = standing::ended(s, would.app, after, goal, alive).await.map_err(database)?;
         let reports = view::reports(s);
-        let instances = |row: &store::app::Model, name: &Name| -> Vec<Instance> {
+        let around = Around { reports: &reports, draining: &draining, now: s.host.env.now() };
+        let instances = |row: &store::app::Model, of: &Model, name: &Name| -> Vec<Instance> {
             let Some(seeing) = seeing else { return Vec::new() };
-            let mut all = standing::instances(row, &seeing.view, &seeing.alive, name, &reports, &draining);
+            let mut all = standing::instances(row, &seeing.view, &seeing.alive, (name, of.workloads.get(name)), around);
             // Nodes report to the process that decides; elsewhere it counts what was recorded.
             if !s.leading.load(Ordering::SeqCst) {
                 for one in &mut all {
@@ -215,7 +217,7 @@ impl Ways {
             if workload.is_some_and(|w| w.kind == WorkloadKind::CronJob) {
                 continue;
             }
-            let all = instances(after, &name);
+            let all = instances(after, goal, &name);
             let here: Vec<&Instance> = all.iter().filter(|i| !i.stopping).collect();
             out.before.insert(name.clone(), number(here.len()));
             out.stale.insert(name.clone(), number(here.iter().filter(|i| !i.current || i.displaced).count()));
@@ -236,7 +238,7 @@ impl Ways {
             }
             let before = store::app::Model { current: from, ..after.clone() };
             let revision = |id: InstanceId| seeing.and_then(|seen| seen.view.instances.iter().find(|i| i.id == id)).map_or(0, |i| i.revision);
-            let sides = exchanging::sides(&part.instances, instances(&before, &name), after.current.unsigned_abs(), &hidden, revision);
+            let sides = exchanging::sides(&part.instances, instances(&before, &base, &name), after.current.unsigned_abs(), &hidden, revision);
             out.given_up.extend(sides.given_up);
             let grows = (begun..=stages.len()).map(|at| stages.get(at).map_or(count, |stage| stage.instances(count)));
             out.parts.push(Part { counts: grows.collect(), instances: sides.new, ..part.clone() });

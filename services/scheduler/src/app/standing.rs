@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use gantry_kernel::{AppId, Name};
+use gantry_kernel::{AppId, Name, OffsetDateTime};
 use sea_orm::DbErr;
 
 use super::change::scaled;
@@ -92,28 +92,49 @@ pub fn completed(row: &store::app::Model, ended: &[store::instance::Model], name
     u32::try_from(ended.iter().filter(done).count()).unwrap_or(u32::MAX)
 }
 
-/// The instances of one workload. `row` says which revision is at work, `draining` which nodes are to be emptied.
+/// What of the world says how instances stand.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    pub reports: &'a Reports,
+    /// Nodes that are to be emptied.
+    pub draining: &'a BTreeSet<String>,
+    pub now: OffsetDateTime,
+}
+
+/// The instances of one workload, which may be no more. `row` says which revision is at work.
 pub fn instances(
     row: &store::app::Model,
     view: &AppView,
     alive: &[store::instance::Model],
-    name: &Name,
-    reports: &Reports,
-    draining: &BTreeSet<String>,
+    (name, workload): (&Name, Option<&Workload>),
+    around: Around<'_>,
 ) -> Vec<Instance> {
     let restarted = restarted_at(row, name);
-    let available = view.available(name, reports);
+    let available = view.available(name, around.reports);
+    let proves = workload.map_or(0, |w| w.min_ready_seconds);
     let by_id: HashMap<_, _> = alive.iter().map(|row| (row.id, row)).collect();
     let of = view.instances.iter().filter(|i| i.workload == *name).filter_map(|standing| Some((standing, *by_id.get(&standing.id.0)?)));
-    of.map(|(standing, instance)| Instance {
-        id: standing.id,
-        index: standing.index,
-        current: standing.revision == row.current.unsigned_abs() && instance.position > restarted,
-        available: standing.phase != Phase::Stopping && available.contains(&standing.id),
-        stopping: standing.phase == Phase::Stopping,
-        displaced: draining.contains(&instance.node) || instance.displaced.is_some(),
+    of.map(|(standing, instance)| {
+        let current = standing.revision == row.current.unsigned_abs() && instance.position > restarted;
+        let displaced = around.draining.contains(&instance.node) || instance.displaced.is_some();
+        // What is replaced serves until it goes, however short a time it has: it does not go before others as one that serves nobody.
+        let counts = !current || displaced || has_proved(instance, proves, around.now);
+        Instance {
+            id: standing.id,
+            index: standing.index,
+            current,
+            available: standing.phase != Phase::Stopping && available.contains(&standing.id) && counts,
+            stopping: standing.phase == Phase::Stopping,
+            displaced,
+        }
     })
     .collect()
+}
+
+/// Has it been ready for so long without a break?
+fn has_proved(row: &store::instance::Model, seconds: u32, now: OffsetDateTime) -> bool {
+    // Each time it becomes ready or is started anew is an event.
+    seconds == 0 || now - row.changed_at >= time::Duration::seconds(seconds.into())
 }
 
 /// Of a workload that may be no more. Whether it has to wait is for the caller to say.
@@ -134,14 +155,19 @@ pub fn wanted(workload: Option<&Workload>, count: u32, completed: u32) -> Wanted
 
 #[cfg(test)]
 mod tests {
-    use gantry_kernel::OffsetDateTime;
-
     use super::*;
     use crate::domain::model::{Mount, MountKind};
     use crate::store::instance;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_instance_counts_after_its_time_in_rotation() {
+        let row = instance::Model { changed_at: OffsetDateTime::UNIX_EPOCH, ..instance::Model::running(OffsetDateTime::UNIX_EPOCH) };
+        let proved = |seconds, after| has_proved(&row, seconds, OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(after));
+        assert_eq!([proved(0, 0), proved(10, 9), proved(10, 10)], [true, false, true]);
     }
 
     #[test]

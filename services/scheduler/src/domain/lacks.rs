@@ -181,7 +181,6 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
         }
         out.when(!metric.container.is_empty(), format!("{at}.scaling.metrics[{n}].container"), "an instance is measured as a whole");
     }
-    out.when(w.min_ready_seconds > 0, format!("{at}.min_ready_seconds"), "an instance counts as soon as it is in rotation");
     out.when(w.update.partition > 0, format!("{at}.update.partition"), "a release reaches all instances");
     out.when(w.update.manual, format!("{at}.update.manual"), "a release replaces instances by itself");
     out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");

@@ -15,6 +15,7 @@ use super::rollout::{Exchange, Verdict, without_exchange};
 use super::together::{Ahead, Look, Planned};
 use super::world::World;
 use crate::app::change::scaled;
+use crate::app::standing::Around;
 use crate::app::{Scheduler, addresses, standing, view};
 use crate::domain::app::Command;
 use crate::domain::jobs::{self, Tries, Turn};
@@ -304,7 +305,9 @@ impl Reconciler {
                 let updates: Vec<Update> = subject.model.workloads.values().filter(|w| w.kind != WorkloadKind::Job).map(|w| w.update).collect();
                 let since = self.since_progress(subject);
                 let Some(update) = updates.iter().max_by_key(|u| u.progress_deadline_seconds) else { return Ok(()) };
-                if !release::overdue(update, since) {
+                // What is ready has to stay so for a time, in which nothing else has to come.
+                let proves = subject.model.workloads.values().map(|w| w.min_ready_seconds).max().unwrap_or(0);
+                if !release::overdue(update, since.saturating_sub(Duration::from_secs(proves.into()))) {
                     return Ok(());
                 }
                 let reason = why_stuck(subject, pending, since);
@@ -389,7 +392,8 @@ pub(super) async fn read(s: Scheduler, app: AppId, alive: Vec<store::instance::M
 
 /// The instances of one workload as the release planner sees them.
 pub(super) fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Instance> {
-    standing::instances(&subject.row, &subject.view, &subject.alive, name, &world.reports, &world.draining)
+    let around = Around { reports: &world.reports, draining: &world.draining, now: world.now };
+    standing::instances(&subject.row, &subject.view, &subject.alive, (name, subject.model.workloads.get(name)), around)
 }
 
 pub(super) fn restarted_at(subject: &Subject, name: &Name) -> i64 {

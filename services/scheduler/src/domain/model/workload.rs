@@ -166,7 +166,7 @@ pub struct Workload {
     #[serde(skip_serializing_if = "is_default")]
     pub restart_with: BTreeSet<Name>,
     pub update: Update,
-    /// In rotation for so long before it counts.
+    /// In rotation for so long before a release or its next step counts it.
     #[serde(skip_serializing_if = "is_default")]
     pub min_ready_seconds: u32,
     #[serde(skip_serializing_if = "is_default")]
