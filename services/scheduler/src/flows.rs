@@ -7,6 +7,7 @@ pub mod cluster_logs;
 pub mod cluster_usage;
 mod cut;
 mod described;
+mod earlier;
 mod fleet;
 mod lost_clusters;
 pub mod measure;

@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 use super::change::scaled;
 use super::context::Scheduler;
 use crate::domain::jobs::{self, Tries};
-use crate::domain::model::{Model, Update, Workload, WorkloadKind};
+use crate::domain::model::{Model, ReleaseStrategy, Update, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::placement;
 use crate::domain::release::{Instance, Wanted};
@@ -19,7 +19,7 @@ use crate::store;
 const LATEST: usize = 200;
 
 /// The latest ended instances of an application, the newest first; and of those before them the ones without which it would be forgotten that
-/// a job of `goal` is done, or on which node a volume is. `row` says which revision is at work.
+/// a job of `goal` is done, on which node a volume is, or which revision a number stays with. `row` says which revision is at work.
 ///
 /// # Errors
 /// When the database refuses.
@@ -45,8 +45,8 @@ pub async fn ended(
     Ok(ended)
 }
 
-/// Workloads of which the instances that are `known` do not tell enough, as others have pushed theirs out: jobs that may be done, and those that
-/// have volumes on a node.
+/// Workloads of which the instances that are `known` do not tell enough, as others have pushed theirs out: jobs that may be done, those that
+/// have volumes on a node, and those with numbers that stay with a revision.
 fn forgotten<'a>(
     goal: &Model,
     count: impl Fn(&Name, &Workload) -> u32,
@@ -60,7 +60,8 @@ fn forgotten<'a>(
             WorkloadKind::Stateful => usize::try_from(count(name, workload)).unwrap_or(usize::MAX),
             WorkloadKind::Stateless | WorkloadKind::Global | WorkloadKind::Job | WorkloadKind::CronJob => 1,
         };
-        numbers.len() < wanted && !node_volumes(workload, &goal.volumes).is_empty()
+        // Which revision a number had last, and on which node it was.
+        numbers.len() < wanted && (workload.update.partition > 0 || !node_volumes(workload, &goal.volumes).is_empty())
     };
     goal.workloads.iter().filter(|(name, workload)| is(name, workload)).map(|(name, _)| name.to_string()).collect()
 }
@@ -115,7 +116,8 @@ pub fn instances(
     let by_id: HashMap<_, _> = alive.iter().map(|row| (row.id, row)).collect();
     let of = view.instances.iter().filter(|i| i.workload == *name).filter_map(|standing| Some((standing, *by_id.get(&standing.id.0)?)));
     of.map(|(standing, instance)| {
-        let current = standing.revision == row.current.unsigned_abs() && instance.position > restarted;
+        let stays = workload.is_some_and(|w| stays(row, w, instance));
+        let current = (standing.revision == row.current.unsigned_abs() || stays) && instance.position > restarted;
         let displaced = around.draining.contains(&instance.node) || instance.displaced.is_some();
         // What is replaced serves until it goes, however short a time it has: it does not go before others as one that serves nobody.
         let counts = !current || displaced || has_proved(instance, proves, around.now);
@@ -129,6 +131,12 @@ pub fn instances(
         }
     })
     .collect()
+}
+
+/// Does it stay with the revision that it has, because its workload says so? Of what a release exchanges, nothing does.
+pub fn stays(row: &store::app::Model, workload: &Workload, instance: &store::instance::Model) -> bool {
+    let exchanges = row.release_revision.is_some() && row.release_from.is_some() && ReleaseStrategy::exchanges(&row.release_strategy);
+    workload.stays(instance.number.unsigned_abs()) && !(exchanges && workload.is_exchanged())
 }
 
 /// Has it been ready for so long without a break?
@@ -171,6 +179,16 @@ mod tests {
     }
 
     #[test]
+    fn instances_stay_as_the_document_says() {
+        let of = |kind, update: Update| Workload { kind, update, ..Workload::default() };
+        let partition = of(WorkloadKind::Stateful, Update { partition: 2, ..Update::default() });
+        let manual = |kind| of(kind, Update { manual: true, ..Update::default() });
+        assert_eq!([0, 1, 2].map(|n| partition.stays(n)), [true, true, false]);
+        assert!(!Workload { kind: WorkloadKind::Stateless, ..partition }.stays(0), "numbers of others mean nothing");
+        assert!(manual(WorkloadKind::Global).stays(5) && !manual(WorkloadKind::Job).stays(0));
+    }
+
+    #[test]
     fn a_job_that_may_be_done_and_a_volume_without_a_known_node_are_looked_for_further_back() {
         let mounts = vec![Mount::new(MountKind::Volume, "data", "/data")];
         let of = |kind, mounts: &[Mount]| Workload { kind, replicas: 2, mounts: mounts.to_vec(), ..Workload::default() };
@@ -183,6 +201,10 @@ mod tests {
         let found = |done: u32, known: &[instance::Model]| forgotten(&goal, |_, w| w.count(None, 0), |_| done, known.iter());
         assert_eq!(found(0, &[known("web", 0)]), ["db", "files", "migrate"]);
         assert_eq!(found(1, &[known("db", 0), known("db", 0), known("files", 7)]), ["db", "migrate"], "of the second one nothing is known");
+        let mut kept = Model::default();
+        let update = Update { partition: 1, ..Update::default() };
+        kept.workloads.insert(name("db"), Workload { update, ..of(WorkloadKind::Stateful, &[]) });
+        assert_eq!(forgotten(&kept, |_, w| w.count(None, 0), |_| 0, [known("db", 0)].iter()), ["db"], "which revision the other one had");
         assert_eq!(found(2, &[known("db", 0), known("db", 1), known("files", 7)]), Vec::<String>::new());
     }
 }

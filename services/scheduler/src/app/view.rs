@@ -20,7 +20,7 @@ use crate::domain::model::{Model, Protocol, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::status::{Condition, state};
 use crate::domain::wanted::{AppView, Reports, Standing};
-use crate::domain::{jobs, placement, stored};
+use crate::domain::{placement, stored};
 use crate::store;
 
 pub use on_clusters::{ClusterPartBody, OnClusterBody, ShareBody};
@@ -260,7 +260,8 @@ impl Seeing {
     pub fn condition(&self) -> Condition {
         let scale = scaled(&self.row);
         let stopped = self.row.stopped || self.row.deleted;
-        let current = |i: &&store::instance::Model| i.revision == self.row.current;
+        let stays = |i: &store::instance::Model| i.revision != self.row.current && self.stays(i);
+        let current = |i: &&store::instance::Model| i.revision == self.row.current || stays(i);
         let mut wanted = 0;
         for (name, workload) in &self.outline.workloads {
             let here = u32::try_from(self.alive.iter().filter(|i| i.workload == name.as_str() && current(i)).count()).unwrap_or(u32::MAX);
@@ -282,17 +283,16 @@ impl Seeing {
             releasing: self.row.release_revision.map(|r| (r.unsigned_abs(), self.row.release_from.map(i64::unsigned_abs))),
             failure: self.row.failure.clone(),
             pending: self.pending.iter().next().map(|(workload, (p, _))| sentence(workload, p)),
+            kept: u32::try_from(self.alive.iter().filter(|i| i.phase != "stopping" && stays(i)).count()).unwrap_or(u32::MAX),
             given_up: self.given_up(),
             trouble: trouble.map(|i| format!("{}: {}", i.workload, i.reason)),
         }
     }
 
-    /// The first job that has failed for good.
-    fn given_up(&self) -> Option<String> {
-        self.outline.workloads.iter().filter(|(_, w)| w.kind == WorkloadKind::Job).find_map(|(name, _)| {
-            let (pending, _) = self.pending.get(name.as_str())?;
-            jobs::is_end(&pending.reason).then(|| sentence(name.as_str(), pending))
-        })
+    /// Does it stay also when it is of an earlier revision?
+    fn stays(&self, instance: &store::instance::Model) -> bool {
+        let found = self.outline.workloads.iter().find(|(name, _)| name.as_str() == instance.workload);
+        found.is_some_and(|(_, workload)| super::standing::stays(&self.row, workload, instance))
     }
 
     pub fn body(&self, s: &Scheduler) -> AppBody {

@@ -4,7 +4,7 @@
 mod kubernetes;
 mod worth;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Service, Workload};
+use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Release, ReleaseStrategy, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 pub use worth::worth_knowing;
@@ -34,7 +34,7 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
         running(&at, workload, &mut out);
         interfaces(&at, workload, model, &mut out);
         placing(&at, workload, &mut out);
-        changing(&at, workload, &mut out);
+        changing(&at, workload, &model.release, &mut out);
     }
     for (n, service) in model.services.iter().enumerate() {
         serving(&format!("services[{n}]"), service, &mut out);
@@ -173,7 +173,7 @@ fn placing(at: &str, w: &Workload, out: &mut Listing) {
     out.when(unknown, format!("{at}.priority_class"), "the classes are low (-100), normal (0), high (100) and critical (1000); use a number for others");
 }
 
-fn changing(at: &str, w: &Workload, out: &mut Listing) {
+fn changing(at: &str, w: &Workload, release: &Release, out: &mut Listing) {
     for (n, metric) in w.scaling.iter().flat_map(|s| &s.metrics).enumerate() {
         let place = super::gauges::Place { org: "", project: "", space: "", app: "", workload: "", services: &[] };
         if let Err(detail) = super::gauges::gauge(metric, w, &place) {
@@ -181,8 +181,10 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
         }
         out.when(!metric.container.is_empty(), format!("{at}.scaling.metrics[{n}].container"), "an instance is measured as a whole");
     }
-    out.when(w.update.partition > 0, format!("{at}.update.partition"), "a release reaches all instances");
-    out.when(w.update.manual, format!("{at}.update.manual"), "a release replaces instances by itself");
+    let numbered = w.kind == WorkloadKind::Stateful;
+    out.when(w.update.partition > 0 && !numbered, format!("{at}.update.partition"), "only numbers of stateful workloads keep their revision");
+    let exchanged = w.is_exchanged() && release.strategy != ReleaseStrategy::Rolling;
+    out.when(w.update.manual && exchanged, format!("{at}.update.manual"), "a blue-green or canary release exchanges all instances");
     out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
 }
 

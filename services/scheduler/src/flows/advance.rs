@@ -9,6 +9,7 @@ use gantry_es::Meta;
 use gantry_es_pg::{ExecuteError, Expect, Options};
 use gantry_kernel::{AppId, Name, OffsetDateTime, OrgId, SpaceId};
 
+use super::earlier::earlier;
 use super::place::{Steps, free_number};
 use super::reconcile::Reconciler;
 use super::rollout::{Exchange, Verdict, without_exchange};
@@ -220,7 +221,10 @@ impl Reconciler {
                 Action::Place { index } => {
                     if let Some(workload) = goal.workloads.get(name) {
                         let index = if workload.kind == WorkloadKind::Stateless { free_number(index, &taken) } else { index };
-                        self.place(subject, name, workload, index, world, steps).await;
+                        match earlier(subject, name, workload, index) {
+                            Some(revision) => self.place_earlier(subject, name, revision, index, world, steps).await,
+                            None => self.place(subject, name, workload, index, world, steps).await,
+                        }
                         taken.extend(steps.last_number(name));
                     }
                 }

@@ -39,6 +39,7 @@ mod schemas;
 mod sessions;
 mod signs;
 mod spaces;
+mod staying;
 mod unreadable;
 mod volumes;
 

@@ -1,10 +1,10 @@
-//! Which of an application's ended instances are told.
+//! What is told of an application's jobs and of instances that have ended.
 
 use std::collections::BTreeMap;
 
 use gantry_kernel::OffsetDateTime;
 
-use super::Seeing;
+use super::{Seeing, sentence};
 use crate::app::change::scaled;
 use crate::app::standing;
 use crate::domain::history::{End, Ended, has_job, of_runs};
@@ -37,6 +37,14 @@ impl Seeing {
             }
         }
         ended.into_iter().filter(|i| !hidden.contains(&i.id)).collect()
+    }
+
+    /// The first job that has failed for good.
+    pub(super) fn given_up(&self) -> Option<String> {
+        self.outline.workloads.iter().filter(|(_, w)| w.kind == WorkloadKind::Job).find_map(|(name, _)| {
+            let (pending, _) = self.pending.get(name.as_str())?;
+            jobs::is_end(&pending.reason).then(|| sentence(name.as_str(), pending))
+        })
     }
 
     /// A job's tries of one revision go together. Those of revisions before are over.

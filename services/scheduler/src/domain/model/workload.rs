@@ -283,6 +283,19 @@ impl Workload {
     }
 }
 
+impl Workload {
+    /// Does the instance with this number stay as it is when a release comes?
+    pub fn stays(&self, number: u32) -> bool {
+        let runs = matches!(self.kind, WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global);
+        runs && self.update.manual || self.is_partitioned(number)
+    }
+
+    /// Does the instance with this number belong to the revision that it had before a release, also when it is made anew?
+    pub fn is_partitioned(&self, number: u32) -> bool {
+        self.kind == WorkloadKind::Stateful && number < self.update.partition
+    }
+}
+
 /// What an engine knows about an instance when it starts it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -418,7 +431,7 @@ pub struct Update {
     /// Stateful: instances below this number keep the old revision.
     #[serde(skip_serializing_if = "is_default")]
     pub partition: u32,
-    /// Nothing is replaced until somebody stops it.
+    /// Nothing is replaced until somebody stops it, or restarts the workload.
     #[serde(skip_serializing_if = "is_default")]
     pub manual: bool,
     /// Stateful: all numbers at once instead of one after the other.
