@@ -15,6 +15,7 @@ mod membership;
 pub mod metering;
 mod moves;
 mod on_cluster;
+mod order;
 mod place;
 mod push;
 mod queue;

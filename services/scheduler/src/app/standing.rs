@@ -135,8 +135,12 @@ pub fn instances(
 
 /// Does it stay with the revision that it has, because its workload says so? Of what a release exchanges, nothing does.
 pub fn stays(row: &store::app::Model, workload: &Workload, instance: &store::instance::Model) -> bool {
-    let exchanges = row.release_revision.is_some() && row.release_from.is_some() && ReleaseStrategy::exchanges(&row.release_strategy);
-    workload.stays(instance.number.unsigned_abs()) && !(exchanges && workload.is_exchanged())
+    workload.stays(instance.number.unsigned_abs()) && !(is_exchanging(row) && workload.is_exchanged())
+}
+
+/// Is a release under way that exchanges instances?
+pub fn is_exchanging(row: &store::app::Model) -> bool {
+    row.release_revision.is_some() && row.release_from.is_some() && ReleaseStrategy::exchanges(&row.release_strategy)
 }
 
 /// Has it been ready for so long without a break?

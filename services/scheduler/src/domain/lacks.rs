@@ -185,7 +185,8 @@ fn changing(at: &str, w: &Workload, release: &Release, out: &mut Listing) {
     out.when(w.update.partition > 0 && !numbered, format!("{at}.update.partition"), "only numbers of stateful workloads keep their revision");
     let exchanged = w.is_exchanged() && release.strategy != ReleaseStrategy::Rolling;
     out.when(w.update.manual && exchanged, format!("{at}.update.manual"), "a blue-green or canary release exchanges all instances");
-    out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
+    let stranger = w.restart_with.iter().any(|needed| !w.depends_on.contains_key(needed));
+    out.when(stranger, format!("{at}.restart_with"), "only what it depends on is replaced before it; it is restarted with others beside them");
 }
 
 fn serving(at: &str, s: &Service, out: &mut Listing) {

@@ -10,6 +10,7 @@ use gantry_es_pg::{ExecuteError, Expect, Options};
 use gantry_kernel::{AppId, Name, OffsetDateTime, OrgId, SpaceId};
 
 use super::earlier::earlier;
+use super::order::renews_first;
 use super::place::{Steps, free_number};
 use super::reconcile::Reconciler;
 use super::rollout::{Exchange, Verdict, without_exchange};
@@ -190,14 +191,24 @@ impl Reconciler {
             // What still runs of it is stopped.
             wanted.count = wanted.completed;
         }
+        let renewal = renews_first(subject, goal, name, world);
+        wanted.hold |= renewal.is_some();
         let mut plan = release::plan(&wanted, &own);
-        if own.len() == all.len() && self.is_held(subject, goal, name) {
+        if own.len() == all.len() && (renewal.is_some() || self.is_held(subject, goal, name)) {
             plan = without_exchange(plan, &own);
         }
         if let Some(reason) = hold {
             let missing = wanted.target().saturating_sub(u32::try_from(own.len()).unwrap_or(0));
             if missing > 0 {
                 steps.pending.insert(name.to_string(), Pending::because(missing, reason));
+            }
+        }
+        if let Some(reason) = renewal {
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let old = count(own.iter().filter(|i| !i.current && !i.stopping).count());
+            let waits = old.max(wanted.target().saturating_sub(count(own.len())));
+            if waits > 0 {
+                steps.pending.entry(name.to_string()).or_insert_with(|| Pending::because(waits, reason));
             }
         }
         match turn {

@@ -210,6 +210,26 @@ async fn what_depends_waits_and_a_job_runs_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_restarted_with_another_one_follows_it() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    let text = "services:\n  db:\n    image: acme/shop/db:1\n  web:\n    image: acme/shop/web:1\n    depends_on: {db: {condition: service_started, restart: true}}\n  apart:\n    image: acme/shop/apart:1\n";
+    place.deploy("shop", text).await;
+    place.reaches("shop", "running", 1).await;
+    let before = agent.running();
+    let placed = async || {
+        let all = place.instances("shop").await;
+        let new = all.iter().filter(|i| i["state"] == "running" && !before.iter().any(|b| i["id"] == b.as_str()));
+        let at = |i: &serde_json::Value| time::OffsetDateTime::parse(i["placed_at"].as_str().unwrap(), &time::format_description::well_known::Rfc3339).unwrap();
+        new.map(|i| (i["workload"].as_str().unwrap().to_owned(), at(i))).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!(place.post(&format!("{}/shop/restart", place.apps()), json!({"workloads": ["db"]})).await.0, 200);
+    place.world.until("both are new", LONG, || async { placed().await.len() == 2 && place.instances("shop").await.len() == 3 }).await;
+    let new = placed().await;
+    assert!(new["web"] > new["db"], "the one that follows comes after: {new:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_fails_too_often_is_given_up_and_whoever_waits_for_it_is_told() {
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;

@@ -160,7 +160,7 @@ pub struct Workload {
     pub sidecars: Vec<Container>,
     #[serde(skip_serializing_if = "is_default")]
     pub depends_on: BTreeMap<Name, Condition>,
-    /// Of `depends_on`: those that need not be there, and those whose restart restarts this one.
+    /// Of `depends_on`: those that need not be there, and those whose restart restarts this one (after them).
     #[serde(skip_serializing_if = "is_default")]
     pub optional_dependencies: BTreeSet<Name>,
     #[serde(skip_serializing_if = "is_default")]
