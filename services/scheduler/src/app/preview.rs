@@ -230,6 +230,7 @@ impl Ways {
                 instances: all,
                 revision: after.current.unsigned_abs(),
                 depends_on: workload.map(|w| awaited(&name, w)).unwrap_or_default(),
+                after: workload.map(|w| w.replaced_after().filter(|&first| !exchanged(first)).cloned().collect()).unwrap_or_default(),
                 workload: name.clone(),
             };
             if !exchanged(&name) {
@@ -247,7 +248,15 @@ impl Ways {
             let stays = old.map_or(0, |w| w.count(beside.get(&name).copied(), 0));
             let counts = (begun..=stages.len()).map(|at| if at < stages.len() { stays } else { 0 });
             let wanted = standing::wanted(old, stays, 0);
-            out.parts.push(Part { wanted, counts: counts.collect(), instances: sides.old, revision: from.unsigned_abs(), depends_on: Vec::new(), ..part });
+            out.parts.push(Part {
+                wanted,
+                counts: counts.collect(),
+                instances: sides.old,
+                revision: from.unsigned_abs(),
+                depends_on: Vec::new(),
+                after: Vec::new(),
+                ..part
+            });
         }
         out.stages = stages;
         Ok(out)

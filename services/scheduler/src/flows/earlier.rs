@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use gantry_kernel::Name;
 
-use super::advance::Subject;
+use super::advance::{Subject, pause};
 use super::place::Steps;
 use super::reconcile::Reconciler;
 use super::world::World;
@@ -26,7 +26,8 @@ impl Reconciler {
     /// Places one as if `revision` was at work.
     pub(super) async fn place_earlier(&mut self, subject: &Subject, name: &Name, revision: u64, index: u32, world: &mut World, steps: &mut Steps) {
         let app = subject.view.id;
-        let read = match self.s.models.get(&self.s.host, app, revision).await {
+        let found = self.s.models.get(&self.s.host, app, revision).await;
+        let read = match found {
             Ok(model) => self.know(app, revision).await.map(|()| model),
             Err(error) => Err(error),
         };
@@ -44,6 +45,10 @@ impl Reconciler {
         let before = Subject { row, view, alive: subject.alive.clone(), ended: subject.ended.clone(), tries: BTreeMap::new(), model };
         // It ran with this revision, so that has the workload.
         if let Some(workload) = before.model.workloads.get(name) {
+            if let Some(reason) = pause(&before, name, workload.kind, self.s.host.env.now()) {
+                steps.pending.insert(name.to_string(), Pending::because(1, reason));
+                return;
+            }
             self.place(&before, name, workload, index, world, steps).await;
         }
     }

@@ -16,9 +16,9 @@ pub(super) fn renews_first(subject: &Subject, goal: &Model, name: &Name, world: 
     }
     let awaited = |needed: &Name| {
         let exchanged = |other: &Workload| standing::is_exchanging(row) && other.is_exchanged();
-        workload.depends_on.contains_key(needed) && goal.workloads.get(needed).is_some_and(|other| !exchanged(other))
+        goal.workloads.get(needed).is_some_and(|other| !exchanged(other))
     };
     let is_old = |needed: &Name| instances(subject, needed, world).iter().any(|i| !i.current && !i.stopping);
-    let first = workload.restart_with.iter().find(|needed| awaited(needed) && is_old(needed))?;
+    let first = workload.replaced_after().find(|needed| awaited(needed) && is_old(needed))?;
     Some(format!("waits until `{first}` is replaced, with which it is restarted"))
 }

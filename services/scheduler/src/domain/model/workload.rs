@@ -290,6 +290,11 @@ impl Workload {
         runs && self.update.manual || self.is_partitioned(number)
     }
 
+    /// Those that are replaced before it is, when it is restarted with them.
+    pub fn replaced_after(&self) -> impl Iterator<Item = &Name> {
+        self.restart_with.iter().filter(|&first| self.depends_on.contains_key(first))
+    }
+
     /// Does the instance with this number belong to the revision that it had before a release, also when it is made anew?
     pub fn is_partitioned(&self, number: u32) -> bool {
         self.kind == WorkloadKind::Stateful && number < self.update.partition
