@@ -23,6 +23,7 @@ mod grpc;
 mod health;
 mod history;
 mod isolation;
+mod jobs;
 mod kept;
 mod leading;
 mod live;
