@@ -145,8 +145,8 @@ pub fn is_exchanging(row: &store::app::Model) -> bool {
 
 /// Has it been ready for so long without a break?
 fn has_proved(row: &store::instance::Model, seconds: u32, now: OffsetDateTime) -> bool {
-    // Each time it becomes ready or is started anew is an event.
-    seconds == 0 || now - row.changed_at >= time::Duration::seconds(seconds.into())
+    // Each time it becomes ready or is started anew is an event. Before that its node may say so already.
+    seconds == 0 || Phase::parse(&row.phase) == Phase::Running && now - row.changed_at >= time::Duration::seconds(seconds.into())
 }
 
 /// Of a workload that may be no more. Whether it has to wait is for the caller to say.
@@ -180,6 +180,8 @@ mod tests {
         let row = instance::Model { changed_at: OffsetDateTime::UNIX_EPOCH, ..instance::Model::running(OffsetDateTime::UNIX_EPOCH) };
         let proved = |seconds, after| has_proved(&row, seconds, OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(after));
         assert_eq!([proved(0, 0), proved(10, 9), proved(10, 10)], [true, false, true]);
+        let placed = instance::Model { phase: "placed".into(), ..row.clone() };
+        assert!(!has_proved(&placed, 10, OffsetDateTime::UNIX_EPOCH + time::Duration::hours(1)), "it took long to start");
     }
 
     #[test]
