@@ -183,13 +183,16 @@ fn places(wanted: &Wanted, target: u32, instances: &[Instance], current: &[&Inst
             if index >= target {
                 break;
             }
-            // In order: each waits until all lower numbers are available.
+            // In order, unless it says otherwise: each waits until all lower numbers are available.
             match instances.iter().find(|i| i.index == index) {
-                Some(lower) if lower.available && !lower.stopping => {}
+                Some(lower) if wanted.update.parallel || lower.available && !lower.stopping => {}
                 Some(_) => break,
                 None => {
                     out.push(index);
-                    break;
+                    free -= 1;
+                    if !wanted.update.parallel {
+                        break;
+                    }
                 }
             }
         } else if !taken.contains(&index) {
