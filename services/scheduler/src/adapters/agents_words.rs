@@ -137,6 +137,9 @@ fn guard(from: &Guard) -> proto::Guard {
     proto::Guard { action: from.action.clone(), closed: from.closed, egress: egress.collect(), programs: from.programs.clone() }
 }
 
+/// In which variable Kubernetes tells an indexed job's container its number.
+const INDEX: &str = "JOB_COMPLETION_INDEX";
+
 fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, watch: Option<&Guard>) -> proto::WantedInstance {
     let other = |c: &Container| {
         let mut spec = Workload::default();
@@ -144,7 +147,7 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
         proto::WantedInstance { name: c.name.clone(), keeps_running: c.keeps_running, credential: credential.clone(), ..container(&spec) }
     };
     let restart = if jobs::retries(&from.spec).is_some() { Restart::Never } else { from.spec.restart };
-    proto::WantedInstance {
+    let mut out = proto::WantedInstance {
         init: from.spec.init.iter().map(other).collect(),
         sidecars: from.spec.sidecars.iter().map(other).collect(),
         instance_id: from.id.to_string(),
@@ -168,7 +171,11 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
         down_bps: own(from).map_or(0, |n| n.down_bps),
         nics: from.spec.nics.iter().filter_map(|n| Some(nic(n, from.networks.get(&n.network)?))).collect(),
         ..container(&from.spec)
+    };
+    if jobs::is_indexed(&from.spec) && !from.spec.env.contains_key(INDEX) && !from.spec.env_facts.contains_key(INDEX) {
+        out.env_facts.push(proto::EnvFact { name: INDEX.into(), fact: "number".into() });
     }
+    out
 }
 
 fn own(from: &WantedInstance) -> Option<&Nic> {

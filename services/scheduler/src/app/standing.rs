@@ -88,9 +88,19 @@ pub fn restarted_at(row: &store::app::Model, name: &Name) -> i64 {
 
 /// How many instances of the revision at work have ended well since the last restart. `ended` is what [`ended()`] gives.
 pub fn completed(row: &store::app::Model, ended: &[store::instance::Model], name: &Name) -> u32 {
+    u32::try_from(done(row, ended, name).count()).unwrap_or(u32::MAX)
+}
+
+/// The numbers of these.
+pub fn numbers_done(row: &store::app::Model, ended: &[store::instance::Model], name: &Name) -> HashSet<u32> {
+    done(row, ended, name).map(|i| i.number.unsigned_abs()).collect()
+}
+
+fn done<'a>(row: &store::app::Model, ended: &'a [store::instance::Model], name: &Name) -> impl Iterator<Item = &'a store::instance::Model> {
     let restarted = restarted_at(row, name);
-    let done = |i: &&store::instance::Model| i.workload == name.as_str() && i.revision == row.current && i.phase == "completed" && i.position > restarted;
-    u32::try_from(ended.iter().filter(done).count()).unwrap_or(u32::MAX)
+    let is_done =
+        move |i: &&store::instance::Model| i.workload == name.as_str() && i.revision == row.current && i.phase == "completed" && i.position > restarted;
+    ended.iter().filter(is_done)
 }
 
 /// What of the world says how instances stand.

@@ -1,6 +1,8 @@
 //! Whether a job goes on: what its tries have come to, and when that is the end of it. Jobs and the runs of schedules (`runs`) have the same
 //! limits. Pure; called again after every change.
 
+use std::collections::HashSet;
+
 use gantry_kernel::OffsetDateTime;
 
 use super::model::{Job, Workload, WorkloadKind};
@@ -56,6 +58,17 @@ pub fn is_limited(workload: &Workload) -> bool {
 
 pub fn is_suspended(workload: &Workload) -> bool {
     workload.kind == WorkloadKind::Job && workload.job.as_ref().is_some_and(|job| job.suspended)
+}
+
+/// Does each number of it have to end well once?
+pub fn is_indexed(workload: &Workload) -> bool {
+    workload.kind == WorkloadKind::Job && workload.job.as_ref().is_some_and(|job| job.indexed)
+}
+
+/// The number of an indexed job's next instance, of so many. `taken`: those that have ended well, and those of instances that have not ended.
+/// None: it waits for one of these.
+pub fn next_number(count: u32, taken: &HashSet<u32>) -> Option<u32> {
+    (0..count).find(|number| !taken.contains(number))
 }
 
 /// Of a workload of which `wanted` instances shall end well and `completed` have. What is no job goes on.
@@ -122,6 +135,14 @@ mod tests {
         assert!(matches!(ended, Turn::GivenUp(why) if is_end(&why)) && !is_end("waits until `migrate` has completed"));
         let unstarted = turn(&of(WorkloadKind::Job, minute()), 2, 0, &Tries::default(), AT);
         assert_eq!(unstarted, Turn::GoesOn, "what waits for others has not begun");
+    }
+
+    #[test]
+    fn each_number_of_an_indexed_job_ends_well_once() {
+        assert_eq!(next_number(3, &HashSet::from([0, 2])), Some(1));
+        assert_eq!(next_number(2, &HashSet::from([0, 1])), None, "an old one still has its number");
+        let indexed = || Job { indexed: true, ..Job::default() };
+        assert!(is_indexed(&of(WorkloadKind::Job, indexed())) && !is_indexed(&of(WorkloadKind::Stateless, indexed())));
     }
 
     #[test]

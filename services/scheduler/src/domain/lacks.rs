@@ -181,6 +181,8 @@ fn changing(at: &str, w: &Workload, release: &Release, out: &mut Listing) {
         }
         out.when(!metric.container.is_empty(), format!("{at}.scaling.metrics[{n}].container"), "an instance is measured as a whole");
     }
+    let indexed = w.kind == WorkloadKind::CronJob && w.job.as_ref().is_some_and(|job| job.indexed);
+    out.when(indexed, format!("{at}.job.indexed"), "runs of a schedule do not go through their numbers yet");
     let numbered = w.kind == WorkloadKind::Stateful;
     out.when(w.update.partition > 0 && !numbered, format!("{at}.update.partition"), "only numbers of stateful workloads keep their revision");
     let exchanged = w.is_exchanged() && release.strategy != ReleaseStrategy::Rolling;

@@ -231,7 +231,15 @@ impl Reconciler {
                 Action::Stop { instance } => steps.events.push(InstanceEvent::Stopping { instance, app }),
                 Action::Place { index } => {
                     if let Some(workload) = goal.workloads.get(name) {
-                        let index = if workload.kind == WorkloadKind::Stateless { free_number(index, &taken) } else { index };
+                        let index = match workload.kind {
+                            WorkloadKind::Stateless => free_number(index, &taken),
+                            WorkloadKind::Job if jobs::is_indexed(workload) => {
+                                taken.extend(standing::numbers_done(&subject.row, &subject.ended, name));
+                                let Some(number) = jobs::next_number(wanted.count, &taken) else { continue };
+                                number
+                            }
+                            _ => index,
+                        };
                         match earlier(subject, name, workload, index) {
                             Some(revision) => self.place_earlier(subject, name, revision, index, world, steps).await,
                             None => self.place(subject, name, workload, index, world, steps).await,
