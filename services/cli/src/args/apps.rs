@@ -173,6 +173,9 @@ pub enum App {
     /// Start all instances anew, one after another.
     Restart {
         name: String,
+        /// Only these, and what is restarted with them; all if none is named
+        #[arg(value_name = "WORKLOAD")]
+        workloads: Vec<String>,
         #[command(flatten)]
         dry: DryRun,
     },

@@ -132,7 +132,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             let (workload, replicas) = workload(cx, &of(&name), &replicas).await?;
             act(cx, &of(&name), "scale", json!({ "workload": workload, "replicas": replicas }), dry.dry_run).await
         }
-        App::Restart { name, dry } => act(cx, &of(&name), "restart", json!({}), dry.dry_run).await,
+        App::Restart { name, workloads, dry } => act(cx, &of(&name), "restart", json!({ "workloads": workloads }), dry.dry_run).await,
         App::Stop { name, dry } => act(cx, &of(&name), "stop", json!({}), dry.dry_run).await,
         App::Start { name, dry } => act(cx, &of(&name), "start", json!({}), dry.dry_run).await,
         App::Scaling(command) => scaling(cx, &apps, command).await,

@@ -18,7 +18,10 @@ pub fn told(why: &Value) -> String {
     };
     line(&mut out, format!("{}: {}", text(why, "state"), text(why, "reason")));
     for waiting in list(why, "waiting") {
-        line(&mut out, format!("\n{} of `{}` wait since {}", waiting["instances"], text(&waiting, "workload"), text(&waiting, "since")));
+        // A job that is held back or was given up waits for nothing.
+        let who = if waiting["instances"] == 0 { String::new() } else { format!("{} of ", waiting["instances"]) };
+        let waits = if who.is_empty() { "" } else { " wait" };
+        line(&mut out, format!("\n{who}`{}`{waits} since {}", text(&waiting, "workload"), text(&waiting, "since")));
         if !text(&waiting, "reason").is_empty() {
             line(&mut out, format!("  {}", text(&waiting, "reason")));
         }
@@ -124,7 +127,8 @@ mod tests {
             "waiting": [{"workload": "web", "instances": 2, "reason": "", "since": "now", "nodes_seen": 9,
                 "nodes": [{"node": "n1", "reasons": ["cpu: 500 millicores asked, 100 of 1000 free"]}],
                 "against": [{"rule": "cpu", "nodes": 9, "example": "cpu: 500 millicores asked, 100 of 1000 free"}],
-                "remedies": [{"change": "free 400 millicores of cpu, or ask for so much less", "nodes": 9, "node": "n1"}]}],
+                "remedies": [{"change": "free 400 millicores of cpu, or ask for so much less", "nodes": 9, "node": "n1"}]},
+                {"workload": "migrate", "instances": 0, "reason": "failed 2 times and is given up", "since": "now", "nodes_seen": 0, "nodes": [], "against": [], "remedies": []}],
             "placed": [{"name": "shop-web-0", "chosen": {"node": "n2", "by": "planner", "score": 90, "next": {"node": "n3", "score": 80}, "fit": 2, "nodes": 9, "against": [], "note": ""}}],
             "instances": [],
             "clusters": [
@@ -136,6 +140,7 @@ mod tests {
         let text = told(&why);
         for part in [
             "2 of `web` wait since now",
+            "\n`migrate` since now\n  failed 2 times and is given up",
             "`web` has 3 of 1 to 5: cpu is 300m",
             "`web` on the cluster east: 3 wanted, 2 ready, 2 when all has moved\n  2 of 4 by its weight",
             "nothing of `web` on the cluster west: the cluster is lost",

@@ -12,7 +12,8 @@ use crate::domain::engine::{
     Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService,
 };
 use crate::domain::isolation;
-use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
+use crate::domain::jobs;
+use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Restart, Workload};
 use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
@@ -136,13 +137,17 @@ fn guard(from: &Guard) -> proto::Guard {
     proto::Guard { action: from.action.clone(), closed: from.closed, egress: egress.collect(), programs: from.programs.clone() }
 }
 
+/// In which variable Kubernetes tells an indexed job's container its number.
+const INDEX: &str = "JOB_COMPLETION_INDEX";
+
 fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, watch: Option<&Guard>) -> proto::WantedInstance {
     let other = |c: &Container| {
         let mut spec = Workload::default();
         spec.adopt(c.clone());
         proto::WantedInstance { name: c.name.clone(), keeps_running: c.keeps_running, credential: credential.clone(), ..container(&spec) }
     };
-    proto::WantedInstance {
+    let restart = if jobs::retries(&from.spec).is_some() { Restart::Never } else { from.spec.restart };
+    let mut out = proto::WantedInstance {
         init: from.spec.init.iter().map(other).collect(),
         sidecars: from.spec.sidecars.iter().map(other).collect(),
         instance_id: from.id.to_string(),
@@ -157,6 +162,8 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
             .iter()
             .map(|(workload, condition)| proto::Await { workload: workload.to_string(), until: until(*condition).into() })
             .collect(),
+        // Tries that are counted are instances of their own: the node would try for ever.
+        restart_policy: restart.as_str().into(),
         restarts_and_one: from.spec.restart_attempts.map_or(0, |n| n.saturating_add(1)),
         credential: credential.clone(),
         // What is in no network of the nodes is in the space's.
@@ -164,7 +171,11 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
         down_bps: own(from).map_or(0, |n| n.down_bps),
         nics: from.spec.nics.iter().filter_map(|n| Some(nic(n, from.networks.get(&n.network)?))).collect(),
         ..container(&from.spec)
+    };
+    if jobs::is_indexed(&from.spec) && !from.spec.env.contains_key(INDEX) && !from.spec.env_facts.contains_key(INDEX) {
+        out.env_facts.push(proto::EnvFact { name: INDEX.into(), fact: "number".into() });
     }
+    out
 }
 
 fn own(from: &WantedInstance) -> Option<&Nic> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::change::scaled;
 use super::context::Scheduler;
 use super::deploy::database;
+use super::standing::Around;
 use super::{standing, view};
 use crate::domain::draining::{Leaving, outcome};
 use crate::domain::model::{Model, WorkloadKind};
@@ -71,7 +72,8 @@ async fn leaving(s: &Scheduler, row: store::app::Model, node: &str, draining: &B
     let names: BTreeSet<&Name> = seeing.view.instances.iter().filter(|i| here.contains(&i.id)).map(|i| &i.workload).collect();
     let mut out = Vec::new();
     for name in names {
-        let mut all = standing::instances(row, &seeing.view, &seeing.alive, name, reports, draining);
+        let around = Around { reports, draining, now: s.host.env.now() };
+        let mut all = standing::instances(row, &seeing.view, &seeing.alive, (name, goal.workloads.get(name)), around);
         // Nodes report to the process that decides; elsewhere it counts what was recorded.
         if !s.leading.load(Ordering::SeqCst) {
             for one in &mut all {

@@ -16,9 +16,11 @@ use gantry_kernel::{AppId, InstanceId, Name, Problem, Uuid};
 use super::change::{owned, scaled};
 use super::context::Scheduler;
 use super::deploy::{database, diff, node_count};
+use super::standing::Around;
 use super::view::Seeing;
 use super::{addresses, fleet, models, rollout, space_rules, standing, view};
-use crate::domain::model::{Demand, Model, Mount, MountKind, Workload, WorkloadKind};
+use crate::domain::jobs;
+use crate::domain::model::{Condition, Demand, Model, Mount, MountKind, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::preview::{Batch, Course, Part, course};
 use crate::domain::release::Instance;
@@ -184,9 +186,10 @@ impl Ways {
         let alive = seeing.map_or(&[] as &[store::instance::Model], |seen| seen.alive.as_slice());
         let ended = standing::ended(s, would.app, after, goal, alive).await.map_err(database)?;
         let reports = view::reports(s);
-        let instances = |row: &store::app::Model, name: &Name| -> Vec<Instance> {
+        let around = Around { reports: &reports, draining: &draining, now: s.host.env.now() };
+        let instances = |row: &store::app::Model, of: &Model, name: &Name| -> Vec<Instance> {
             let Some(seeing) = seeing else { return Vec::new() };
-            let mut all = standing::instances(row, &seeing.view, &seeing.alive, name, &reports, &draining);
+            let mut all = standing::instances(row, &seeing.view, &seeing.alive, (name, of.workloads.get(name)), around);
             // Nodes report to the process that decides; elsewhere it counts what was recorded.
             if !s.leading.load(Ordering::SeqCst) {
                 for one in &mut all {
@@ -214,7 +217,7 @@ impl Ways {
             if workload.is_some_and(|w| w.kind == WorkloadKind::CronJob) {
                 continue;
             }
-            let all = instances(after, &name);
+            let all = instances(after, goal, &name);
             let here: Vec<&Instance> = all.iter().filter(|i| !i.stopping).collect();
             out.before.insert(name.clone(), number(here.len()));
             out.stale.insert(name.clone(), number(here.iter().filter(|i| !i.current || i.displaced).count()));
@@ -226,7 +229,8 @@ impl Ways {
                 counts: vec![count],
                 instances: all,
                 revision: after.current.unsigned_abs(),
-                depends_on: workload.map(|w| w.depends_on.iter().map(|(n, c)| (n.clone(), *c)).collect()).unwrap_or_default(),
+                depends_on: workload.map(|w| awaited(&name, w)).unwrap_or_default(),
+                after: workload.map(|w| w.replaced_after().filter(|&first| !exchanged(first)).cloned().collect()).unwrap_or_default(),
                 workload: name.clone(),
             };
             if !exchanged(&name) {
@@ -235,7 +239,7 @@ impl Ways {
             }
             let before = store::app::Model { current: from, ..after.clone() };
             let revision = |id: InstanceId| seeing.and_then(|seen| seen.view.instances.iter().find(|i| i.id == id)).map_or(0, |i| i.revision);
-            let sides = exchanging::sides(&part.instances, instances(&before, &name), after.current.unsigned_abs(), &hidden, revision);
+            let sides = exchanging::sides(&part.instances, instances(&before, &base, &name), after.current.unsigned_abs(), &hidden, revision);
             out.given_up.extend(sides.given_up);
             let grows = (begun..=stages.len()).map(|at| stages.get(at).map_or(count, |stage| stage.instances(count)));
             out.parts.push(Part { counts: grows.collect(), instances: sides.new, ..part.clone() });
@@ -244,7 +248,15 @@ impl Ways {
             let stays = old.map_or(0, |w| w.count(beside.get(&name).copied(), 0));
             let counts = (begun..=stages.len()).map(|at| if at < stages.len() { stays } else { 0 });
             let wanted = standing::wanted(old, stays, 0);
-            out.parts.push(Part { wanted, counts: counts.collect(), instances: sides.old, revision: from.unsigned_abs(), depends_on: Vec::new(), ..part });
+            out.parts.push(Part {
+                wanted,
+                counts: counts.collect(),
+                instances: sides.old,
+                revision: from.unsigned_abs(),
+                depends_on: Vec::new(),
+                after: Vec::new(),
+                ..part
+            });
         }
         out.stages = stages;
         Ok(out)
@@ -294,6 +306,12 @@ impl Ways {
         }
         told
     }
+}
+
+/// What has to be there before a workload: of a job that is held back, what never is.
+fn awaited(name: &Name, workload: &Workload) -> Vec<(Name, Condition)> {
+    let held = jobs::is_suspended(workload).then(|| (name.clone(), Condition::Completed));
+    workload.depends_on.iter().map(|(needed, condition)| (needed.clone(), *condition)).chain(held).collect()
 }
 
 fn number(n: usize) -> u32 {

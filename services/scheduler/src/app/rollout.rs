@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::change::scaled_in;
 use super::context::Scheduler;
 use super::view::EndpointBody;
-use crate::domain::model::{HeaderMatch, Model, Preview, Protocol, ReleaseStrategy, Service};
+use crate::domain::model::{HeaderMatch, Model, Preview, Protocol, Service};
 use crate::domain::rollout::{self, Door, Stage, Standing};
 use crate::domain::traffic::{Share, Traffic};
 use crate::store;
@@ -39,8 +39,7 @@ pub struct ReleaseBody {
 
 /// The stages of the release under way, if it is one that exchanges instances.
 pub fn stages(row: &store::app::Model, current: &Model) -> Option<Vec<Stage>> {
-    let exchanges = row.release_revision.is_some() && row.release_from.is_some() && ReleaseStrategy::exchanges(&row.release_strategy);
-    exchanges.then(|| rollout::stages(&current.release))
+    super::standing::is_exchanging(row).then(|| rollout::stages(&current.release))
 }
 
 /// Where it is among so many stages; over several clusters, on the one whose turn it is.

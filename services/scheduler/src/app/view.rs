@@ -1,5 +1,6 @@
 //! Applications as people and other services see them.
 
+mod ended;
 mod inside;
 mod on_clusters;
 mod registered;
@@ -178,6 +179,10 @@ pub struct Seeing {
     pub unreadable: Option<String>,
 }
 
+/// So many ended instances are told, of so many that are looked at.
+const TOLD: usize = 20;
+const LOOKED_AT: u64 = 200;
+
 /// What all nodes reported that are not lost.
 pub fn reports(s: &Scheduler) -> Reports {
     let timeout = s.config.node_timeout();
@@ -255,7 +260,8 @@ impl Seeing {
     pub fn condition(&self) -> Condition {
         let scale = scaled(&self.row);
         let stopped = self.row.stopped || self.row.deleted;
-        let current = |i: &&store::instance::Model| i.revision == self.row.current;
+        let stays = |i: &store::instance::Model| i.revision != self.row.current && self.stays(i);
+        let current = |i: &&store::instance::Model| i.revision == self.row.current || stays(i);
         let mut wanted = 0;
         for (name, workload) in &self.outline.workloads {
             let here = u32::try_from(self.alive.iter().filter(|i| i.workload == name.as_str() && current(i)).count()).unwrap_or(u32::MAX);
@@ -277,8 +283,16 @@ impl Seeing {
             releasing: self.row.release_revision.map(|r| (r.unsigned_abs(), self.row.release_from.map(i64::unsigned_abs))),
             failure: self.row.failure.clone(),
             pending: self.pending.iter().next().map(|(workload, (p, _))| sentence(workload, p)),
+            kept: u32::try_from(self.alive.iter().filter(|i| i.phase != "stopping" && stays(i)).count()).unwrap_or(u32::MAX),
+            given_up: self.given_up(),
             trouble: trouble.map(|i| format!("{}: {}", i.workload, i.reason)),
         }
+    }
+
+    /// Does it stay also when it is of an earlier revision?
+    fn stays(&self, instance: &store::instance::Model) -> bool {
+        let found = self.outline.workloads.iter().find(|(name, _)| name.as_str() == instance.workload);
+        found.is_some_and(|(_, workload)| super::standing::stays(&self.row, workload, instance))
     }
 
     pub fn body(&self, s: &Scheduler) -> AppBody {
@@ -390,9 +404,9 @@ impl Seeing {
             since: *since,
         });
         let scaling = super::scaling::all(s, &self.row, &self.outline).await?;
-        let ended = store::ended(s.orm(), AppId(self.row.id), 20).await.map_err(database)?;
+        let ended = self.listed(store::ended(s.orm(), AppId(self.row.id), LOOKED_AT).await.map_err(database)?);
         let trouble = self.alive.iter().filter(|i| !self.available(InstanceId(i.id)));
-        let instances = trouble.chain(ended.iter()).map(|i| self.instance(i)).collect();
+        let instances = trouble.chain(ended.iter().take(TOLD)).map(|i| self.instance(i)).collect();
         let mut chosen = store::load_decisions(s.orm(), AppId(self.row.id)).await.map_err(database)?;
         let placed = self.alive.iter().filter_map(|i| {
             let body = self.instance(i);

@@ -181,6 +181,20 @@ impl App {
         }
     }
 
+    /// These, and those that are restarted with one of them.
+    fn with_followers(&self, mut workloads: Vec<Name>) -> Result<Vec<Name>, Refusal> {
+        let Some(revision) = self.revisions.get(&self.current) else { return Ok(workloads) };
+        let all = super::stored::restart_with(&revision.model).map_err(|_| self.unreadable())?;
+        let mut at = 0;
+        while let Some(restarted) = workloads.get(at) {
+            let follows = |(name, with): &(&Name, &BTreeSet<Name>)| with.contains(restarted) && !workloads.contains(*name);
+            let more: Vec<Name> = all.iter().filter(follows).map(|(name, _)| name.clone()).collect();
+            workloads.extend(more);
+            at += 1;
+        }
+        Ok(workloads)
+    }
+
     fn scales_itself(&self, workload: &Name) -> Result<bool, Refusal> {
         match self.revisions.get(&self.current) {
             Some(revision) => Ok(super::stored::scaled(&revision.model).map_err(|_| self.unreadable())?.contains(workload)),
@@ -260,7 +274,7 @@ impl Decider for App {
                 if let Some(unknown) = workloads.iter().find(|w| !known.contains_key(w)) {
                     return Err(Refusal::NoWorkload(unknown.clone()));
                 }
-                let workloads = if workloads.is_empty() { known.into_keys().collect() } else { workloads };
+                let workloads = if workloads.is_empty() { known.into_keys().collect() } else { state.with_followers(workloads)? };
                 Ok(vec![AppEvent::Restarted { app, workloads }])
             }
             Command::Stop if state.stopped => Ok(Vec::new()),

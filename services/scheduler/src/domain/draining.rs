@@ -37,7 +37,7 @@ pub fn outcome(of: Leaving<'_>) -> (u32, String) {
         let words = if has_volume { WITH_VOLUME } else { "are stopped and started anew elsewhere" };
         return (number(own.len()), words.into());
     }
-    let part = Part { workload: name.clone(), wanted, counts: vec![wanted.count], instances, revision: 0, depends_on: Vec::new() };
+    let part = Part { workload: name.clone(), wanted, counts: vec![wanted.count], instances, revision: 0, depends_on: Vec::new(), after: Vec::new() };
     let told = course(vec![part], 1);
     let leaving = told.batches.iter().flat_map(|batch| &batch.stops).filter(|id| own.contains(id)).count();
     // Told up to a point only, it goes on alike.

@@ -4,7 +4,7 @@
 mod kubernetes;
 mod worth;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
+use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Release, ReleaseStrategy, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 pub use worth::worth_knowing;
@@ -34,7 +34,7 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
         running(&at, workload, &mut out);
         interfaces(&at, workload, model, &mut out);
         placing(&at, workload, &mut out);
-        changing(&at, workload, &mut out);
+        changing(&at, workload, &model.release, &mut out);
     }
     for (n, service) in model.services.iter().enumerate() {
         serving(&format!("services[{n}]"), service, &mut out);
@@ -173,20 +173,7 @@ fn placing(at: &str, w: &Workload, out: &mut Listing) {
     out.when(unknown, format!("{at}.priority_class"), "the classes are low (-100), normal (0), high (100) and critical (1000); use a number for others");
 }
 
-fn changing(at: &str, w: &Workload, out: &mut Listing) {
-    if let Some(schedule) = w.schedule.as_ref().filter(|_| w.kind == WorkloadKind::CronJob) {
-        let at = format!("{at}.schedule");
-        let keeps = schedule.keep_succeeded.is_some() || schedule.keep_failed.is_some();
-        out.when(keeps, at, "ended runs stay listed until the application is deleted; their number is not limited yet");
-    }
-    // Runs of a schedule keep all of this but the time that ended ones are listed.
-    let scheduled = w.kind == WorkloadKind::CronJob;
-    if let Some(job) = &w.job {
-        out.when(!scheduled && job.retries.is_some(), format!("{at}.job.retries"), "a job is tried again until it succeeds; the number is not limited yet");
-        out.when(!scheduled && job.deadline_seconds > 0, format!("{at}.job.deadline_seconds"), "jobs have no deadline yet");
-        out.when(job.keep_seconds.is_some(), format!("{at}.job.keep_seconds"), "ended jobs stay listed until the application is deleted");
-        out.when(!scheduled && job.suspended, format!("{at}.job.suspended"), "a job cannot be held back yet");
-    }
+fn changing(at: &str, w: &Workload, release: &Release, out: &mut Listing) {
     for (n, metric) in w.scaling.iter().flat_map(|s| &s.metrics).enumerate() {
         let place = super::gauges::Place { org: "", project: "", space: "", app: "", workload: "", services: &[] };
         if let Err(detail) = super::gauges::gauge(metric, w, &place) {
@@ -194,10 +181,14 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
         }
         out.when(!metric.container.is_empty(), format!("{at}.scaling.metrics[{n}].container"), "an instance is measured as a whole");
     }
-    out.when(w.min_ready_seconds > 0, format!("{at}.min_ready_seconds"), "an instance counts as soon as it is in rotation");
-    out.when(w.update.partition > 0, format!("{at}.update.partition"), "a release reaches all instances");
-    out.when(w.update.manual, format!("{at}.update.manual"), "a release replaces instances by itself");
-    out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
+    let indexed = w.kind == WorkloadKind::CronJob && w.job.as_ref().is_some_and(|job| job.indexed);
+    out.when(indexed, format!("{at}.job.indexed"), "runs of a schedule do not go through their numbers yet");
+    let numbered = w.kind == WorkloadKind::Stateful;
+    out.when(w.update.partition > 0 && !numbered, format!("{at}.update.partition"), "only numbers of stateful workloads keep their revision");
+    let exchanged = w.is_exchanged() && release.strategy != ReleaseStrategy::Rolling;
+    out.when(w.update.manual && exchanged, format!("{at}.update.manual"), "a blue-green or canary release exchanges all instances");
+    let stranger = w.restart_with.iter().any(|needed| !w.depends_on.contains_key(needed));
+    out.when(stranger, format!("{at}.restart_with"), "only what it depends on is replaced before it; it is restarted with others beside them");
 }
 
 fn serving(at: &str, s: &Service, out: &mut Listing) {

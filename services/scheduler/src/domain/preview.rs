@@ -23,6 +23,8 @@ pub struct Part {
     /// Of what it places.
     pub revision: u64,
     pub depends_on: Vec<(Name, Condition)>,
+    /// Those that are replaced before it is.
+    pub after: Vec<Name>,
 }
 
 /// What happens at once. The next one begins when what was started is ready and what was stopped is gone.
@@ -74,12 +76,17 @@ pub fn course(mut parts: Vec<Part>, steps: usize) -> Course {
 
 fn next(parts: &mut [Part], step: usize, made: &mut u128) -> Batch {
     let mut batch = Batch { step, ..Batch::default() };
-    let held: Vec<bool> = parts.iter().map(|part| part.depends_on.iter().any(|(needed, condition)| !is_met(parts, needed, *condition))).collect();
-    for (at, hold) in held.into_iter().enumerate() {
+    let missing = |part: &Part| part.depends_on.iter().any(|(needed, condition)| !is_met(parts, needed, *condition));
+    let later = |part: &Part| part.after.iter().any(|first| has_old(parts, first));
+    let held: Vec<(bool, bool)> = parts.iter().map(|part| (missing(part), later(part))).collect();
+    for (at, (missing, later)) in held.into_iter().enumerate() {
+        let hold = missing || later;
         let count = parts[at].counts.get(step).or(parts[at].counts.last()).copied().unwrap_or(0);
         parts[at].wanted = Wanted { count, hold, ..parts[at].wanted };
         for action in release::plan(&parts[at].wanted, &parts[at].instances).actions {
             match action {
+                // It serves until it is its turn.
+                Action::Stop { instance } if later && parts[at].instances.iter().any(|i| i.id == instance && !i.current && i.available) => {}
                 Action::Stop { instance } => {
                     parts[at].instances.retain(|i| i.id != instance);
                     batch.stops.push(instance);
@@ -122,6 +129,11 @@ fn settle(parts: &mut [Part]) -> bool {
     moved
 }
 
+/// Is something of it still to be replaced?
+fn has_old(parts: &[Part], workload: &Name) -> bool {
+    parts.iter().filter(|p| p.workload == *workload).flat_map(|p| &p.instances).any(|i| !i.current && !i.stopping)
+}
+
 /// Of what is not part of the application nothing is waited for.
 fn is_met(parts: &[Part], needed: &Name, condition: Condition) -> bool {
     let of = || parts.iter().filter(|p| p.workload == *needed);
@@ -161,7 +173,7 @@ mod tests {
 
     fn part(text: &str, count: u32, instances: Vec<Instance>) -> Part {
         let wanted = wanted(WorkloadKind::Stateless, 1, 0);
-        Part { workload: name(text), wanted, counts: vec![count], instances, revision: 2, depends_on: Vec::new() }
+        Part { workload: name(text), wanted, counts: vec![count], instances, revision: 2, depends_on: Vec::new(), after: Vec::new() }
     }
 
     fn shape(course: &Course) -> Vec<(Vec<u32>, Vec<InstanceId>)> {
@@ -201,6 +213,18 @@ mod tests {
         let course = course(vec![front, web, job], 1);
         let order: Vec<&str> = course.batches.iter().flat_map(|b| &b.starts).map(|s| s.workload.as_str()).collect();
         assert_eq!((order, course.batches.len()), (vec!["migrate", "web", "front"], 3));
+    }
+
+    #[test]
+    fn who_is_restarted_with_another_one_is_replaced_after_it() {
+        let db = Part { wanted: wanted(WorkloadKind::Stateful, 0, 1), ..part("db", 1, vec![instance(0, false)]) };
+        let waits = Part { depends_on: vec![(name("db"), Condition::Healthy)], after: vec![name("db")], ..part("web", 1, Vec::new()) };
+        let web = Part { instances: vec![Instance { id: id(7), ..instance(0, false) }], ..waits };
+        let course = course(vec![web, db], 1);
+        let order: Vec<&str> = course.batches.iter().flat_map(|b| &b.starts).map(|s| s.workload.as_str()).collect();
+        assert_eq!(order, ["db", "web"]);
+        let stops: Vec<InstanceId> = course.batches.iter().flat_map(|b| b.stops.iter().copied()).collect();
+        assert_eq!(stops, [id(0), id(7)]);
     }
 
     #[test]

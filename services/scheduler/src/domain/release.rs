@@ -26,6 +26,16 @@ pub struct Wanted {
     pub at_once: u32,
 }
 
+impl Wanted {
+    /// How many shall be there: of a job, those that have not ended well yet.
+    pub fn target(&self) -> u32 {
+        match self.kind {
+            WorkloadKind::Job => self.count.saturating_sub(self.completed),
+            WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global | WorkloadKind::CronJob => self.count,
+        }
+    }
+}
+
 /// An instance that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instance {
@@ -72,10 +82,7 @@ pub fn plan(wanted: &Wanted, instances: &[Instance]) -> Plan {
     let alive: Vec<&Instance> = instances.iter().filter(|i| !i.stopping).collect();
     // An instance on a node that is being emptied is replaced like one of an old revision.
     let (current, old): (Vec<&Instance>, Vec<&Instance>) = alive.iter().partition(|i| i.current && !i.displaced);
-    let target = match wanted.kind {
-        WorkloadKind::Job => wanted.count.saturating_sub(wanted.completed),
-        WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global | WorkloadKind::CronJob => wanted.count,
-    };
+    let target = wanted.target();
     let (mut actions, held) = stops(wanted, target, &current, &old);
     let stopped: HashSet<InstanceId> = actions.iter().filter_map(Action::stops).collect();
     let placed = if wanted.hold { Vec::new() } else { places(wanted, target, instances, &current, &old) };
@@ -176,13 +183,16 @@ fn places(wanted: &Wanted, target: u32, instances: &[Instance], current: &[&Inst
             if index >= target {
                 break;
             }
-            // In order: each waits until all lower numbers are available.
+            // In order, unless it says otherwise: each waits until all lower numbers are available.
             match instances.iter().find(|i| i.index == index) {
-                Some(lower) if lower.available && !lower.stopping => {}
+                Some(lower) if wanted.update.parallel || lower.available && !lower.stopping => {}
                 Some(_) => break,
                 None => {
                     out.push(index);
-                    break;
+                    free -= 1;
+                    if !wanted.update.parallel {
+                        break;
+                    }
                 }
             }
         } else if !taken.contains(&index) {

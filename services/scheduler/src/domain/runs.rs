@@ -3,6 +3,7 @@
 
 use gantry_kernel::{InstanceId, OffsetDateTime};
 
+use super::jobs;
 use super::model::{Job, Overlap, Schedule};
 
 /// Since when a run is due, and what has become of it so far.
@@ -35,12 +36,9 @@ pub struct Steps {
     pub note: Option<String>,
 }
 
-/// After so many failures a run is given up, if the document says nothing (as Kubernetes does).
-const RETRIES: u32 = 6;
-
 pub fn steps(schedule: &Schedule, job: &Job, now: OffsetDateTime, due: Option<&Due>, running: &[Running]) -> Steps {
     let passed = |since: OffsetDateTime, seconds: u32| seconds > 0 && now - since > time::Duration::seconds(seconds.into());
-    let late = |since: OffsetDateTime| passed(since, job.deadline_seconds);
+    let late = |since: OffsetDateTime| jobs::is_late(job, since, now);
     let ended = |test: &dyn Fn(&Running) -> bool| running.iter().filter(|i| !i.stopping && test(i)).map(|i| i.id).collect::<Vec<_>>();
     // The deadline holds also for runs before the one that is due, for which that may be waiting, and while no more are to begin.
     let mut out = Steps { stop: ended(&|i| late(i.placed_at)), ..Steps::default() };
@@ -62,7 +60,7 @@ pub fn steps(schedule: &Schedule, job: &Job, now: OffsetDateTime, due: Option<&D
         Overlap::Forbid => return out,
         Overlap::Replace => out.stop = ended(&|i| i.placed_at < due.at || late(i.placed_at)),
     }
-    if due.failed > job.retries.unwrap_or(RETRIES) {
+    if jobs::is_spent(Some(job.retries.unwrap_or(jobs::RETRIES)), due.failed) {
         out.note = Some(format!("its run of {} failed {} times and is given up", due.at, due.failed));
         return out;
     }

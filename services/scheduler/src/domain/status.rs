@@ -16,13 +16,18 @@ pub struct Condition {
     pub failure: Option<String>,
     /// Why instances wait for a place, if they do.
     pub pending: Option<String>,
+    /// Of the instances, that stay with an earlier revision, since the document says so.
+    pub kept: u32,
+    /// Which job has failed for good, and why.
+    pub given_up: Option<String>,
     /// The last trouble of an instance, if one is in trouble.
     pub trouble: Option<String>,
 }
 
 /// The state (pending | releasing | running | degraded | failed | stopped | deleting | deleted) and a sentence.
 pub fn state(c: &Condition) -> (&'static str, String) {
-    let progress = format!("{} of {} instances are ready", c.available, c.wanted);
+    let kept = if c.kept > 0 { format!(", {} of them of an earlier revision, as the document says", c.kept) } else { String::new() };
+    let progress = format!("{} of {} instances are ready{kept}", c.available, c.wanted);
     let because = |text: String| match (&c.pending, &c.trouble) {
         (Some(why), _) | (None, Some(why)) => format!("{text}: {why}"),
         (None, None) => text,
@@ -41,6 +46,7 @@ pub fn state(c: &Condition) -> (&'static str, String) {
             let what = c.step.as_ref().map_or(what.clone(), |step| format!("{what}; {step}"));
             if c.pending.is_some() { ("pending", because(what)) } else { ("releasing", because(format!("{what}; {progress}"))) }
         }
+        Condition { given_up: Some(why), .. } => ("failed", why.clone()),
         Condition { failure: Some(failure), .. } if c.available < c.wanted => ("failed", because(failure.clone())),
         Condition { failure: Some(failure), .. } => ("running", format!("{progress}; the last release failed: {failure}")),
         _ if c.available >= c.wanted => ("running", progress),
@@ -66,6 +72,10 @@ mod tests {
         assert_eq!(word(|c| (c.available, c.pending) = (1, Some("no room".into()))), "pending");
         assert_eq!(word(|c| c.releasing = Some((2, Some(1)))), "releasing");
         assert_eq!(word(|c| (c.available, c.failure) = (0, Some("slow".into()))), "failed");
+        let kept = state(&Condition { alive: 2, wanted: 2, available: 2, kept: 1, ..Condition::default() });
+        assert_eq!(kept.1, "2 of 2 instances are ready, 1 of them of an earlier revision, as the document says");
+        assert_eq!(word(|c| c.given_up = Some("migrate: failed once and is given up".into())), "failed");
+        assert_eq!(word(|c| (c.given_up, c.releasing) = (Some("migrate".into()), Some((1, None)))), "releasing", "that is about to end");
         assert_eq!(word(|c| c.stopped = true), "stopped");
         assert_eq!(word(|c| c.deleted = true), "deleting");
         assert_eq!(word(|c| (c.deleted, c.alive) = (true, 0)), "deleted");

@@ -76,6 +76,11 @@ pub fn scaled(stored: &Value) -> Result<BTreeSet<Name>, Unreadable> {
     Ok(workloads.into_iter().filter(|(_, w)| w.scaling.is_some()).map(|(name, _)| name).collect())
 }
 
+/// Of each workload, those with which it is restarted.
+pub fn restart_with(stored: &Value) -> Result<BTreeMap<Name, BTreeSet<Name>>, Unreadable> {
+    Ok(read(stored)?.outline.workloads.into_iter().map(|(name, w)| (name, w.restart_with)).collect())
+}
+
 /// `None`: it has no such workload.
 pub fn replicas(stored: &Value, workload: &Name) -> Result<Option<u32>, Unreadable> {
     Ok(read(stored)?.outline.workloads.get(workload).map(|w| w.replicas))

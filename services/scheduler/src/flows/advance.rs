@@ -9,14 +9,18 @@ use gantry_es::Meta;
 use gantry_es_pg::{ExecuteError, Expect, Options};
 use gantry_kernel::{AppId, Name, OffsetDateTime, OrgId, SpaceId};
 
+use super::earlier::earlier;
+use super::order::renews_first;
 use super::place::{Steps, free_number};
 use super::reconcile::Reconciler;
 use super::rollout::{Exchange, Verdict, without_exchange};
 use super::together::{Ahead, Look, Planned};
 use super::world::World;
 use crate::app::change::scaled;
+use crate::app::standing::Around;
 use crate::app::{Scheduler, addresses, standing, view};
 use crate::domain::app::Command;
+use crate::domain::jobs::{self, Tries, Turn};
 use crate::domain::model::{Condition, Model, Update, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::placement;
@@ -33,6 +37,8 @@ pub(super) struct Subject {
     pub view: AppView,
     pub alive: Vec<store::instance::Model>,
     pub ended: Vec<store::instance::Model>,
+    /// Of jobs that are limited and not done.
+    pub tries: BTreeMap<Name, Tries>,
     pub model: Arc<Model>,
 }
 
@@ -150,7 +156,10 @@ impl Reconciler {
         }
         self.note_rest(&subject, rests);
         if !rests && !subject.row.release_paused {
-            self.move_release(&subject, settled && ended, exchange.is_some(), &steps.pending, meta).await?;
+            match steps.given_up {
+                Some(reason) => self.fail_release(&subject, reason, exchange.is_some(), meta).await?,
+                None => self.move_release(&subject, settled && ended, exchange.is_some(), &steps.pending, meta).await?,
+            }
         }
         if settled && ended {
             self.leave_clusters(app, SpaceId(subject.row.space), None);
@@ -177,14 +186,37 @@ impl Reconciler {
         let app = subject.view.id;
         let (mut wanted, hold) = self.wanted(subject, goal, name, world);
         wanted.count = count.unwrap_or(wanted.count);
+        let turn = turn(subject, goal, name, self.s.host.env.now());
+        if turn != Turn::GoesOn {
+            // What still runs of it is stopped.
+            wanted.count = wanted.completed;
+        }
+        let renewal = renews_first(subject, goal, name, world);
+        wanted.hold |= renewal.is_some();
         let mut plan = release::plan(&wanted, &own);
-        if own.len() == all.len() && self.is_held(subject, goal, name) {
+        if own.len() == all.len() && (renewal.is_some() || self.is_held(subject, goal, name)) {
             plan = without_exchange(plan, &own);
         }
         if let Some(reason) = hold {
-            let missing = wanted.count.saturating_sub(u32::try_from(own.len()).unwrap_or(0));
+            let missing = wanted.target().saturating_sub(u32::try_from(own.len()).unwrap_or(0));
             if missing > 0 {
                 steps.pending.insert(name.to_string(), Pending::because(missing, reason));
+            }
+        }
+        if let Some(reason) = renewal {
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let old = count(own.iter().filter(|i| !i.current && !i.stopping).count());
+            let waits = old.max(wanted.target().saturating_sub(count(own.len())));
+            if waits > 0 {
+                steps.pending.entry(name.to_string()).or_insert_with(|| Pending::because(waits, reason));
+            }
+        }
+        match turn {
+            Turn::GoesOn => {}
+            Turn::Held => drop(steps.pending.insert(name.to_string(), Pending::because(0, "is held back, as its document says (suspended)".into()))),
+            Turn::GivenUp(reason) => {
+                steps.given_up.get_or_insert_with(|| format!("{name}: {reason}"));
+                steps.pending.insert(name.to_string(), Pending::because(0, reason));
             }
         }
         if plan.held > 0 {
@@ -199,8 +231,19 @@ impl Reconciler {
                 Action::Stop { instance } => steps.events.push(InstanceEvent::Stopping { instance, app }),
                 Action::Place { index } => {
                     if let Some(workload) = goal.workloads.get(name) {
-                        let index = if workload.kind == WorkloadKind::Stateless { free_number(index, &taken) } else { index };
-                        self.place(subject, name, workload, index, world, steps).await;
+                        let index = match workload.kind {
+                            WorkloadKind::Stateless => free_number(index, &taken),
+                            WorkloadKind::Job if jobs::is_indexed(workload) => {
+                                taken.extend(standing::numbers_done(&subject.row, &subject.ended, name));
+                                let Some(number) = jobs::next_number(wanted.count, &taken) else { continue };
+                                number
+                            }
+                            _ => index,
+                        };
+                        match earlier(subject, name, workload, index) {
+                            Some(revision) => self.place_earlier(subject, name, revision, index, world, steps).await,
+                            None => self.place(subject, name, workload, index, world, steps).await,
+                        }
                         taken.extend(steps.last_number(name));
                     }
                 }
@@ -257,7 +300,11 @@ impl Reconciler {
                 Condition::Healthy => "ready",
                 Condition::Completed => "completed",
             };
-            (!met).then(|| format!("waits until `{needed}` has {word}").replace("has ready", "is ready"))
+            (!met).then(|| match turn(subject, goal, needed, self.s.host.env.now()) {
+                Turn::GivenUp(reason) => format!("waits for `{needed}`, which {reason}"),
+                Turn::Held => format!("waits for `{needed}`, which is held back (suspended)"),
+                Turn::GoesOn => format!("waits until `{needed}` has {word}").replace("has ready", "is ready"),
+            })
         })
     }
 
@@ -281,7 +328,9 @@ impl Reconciler {
                 let updates: Vec<Update> = subject.model.workloads.values().filter(|w| w.kind != WorkloadKind::Job).map(|w| w.update).collect();
                 let since = self.since_progress(subject);
                 let Some(update) = updates.iter().max_by_key(|u| u.progress_deadline_seconds) else { return Ok(()) };
-                if !release::overdue(update, since) {
+                // What is ready has to stay so for a time, in which nothing else has to come.
+                let proves = subject.model.workloads.values().map(|w| w.min_ready_seconds).max().unwrap_or(0);
+                if !release::overdue(update, since.saturating_sub(Duration::from_secs(proves.into()))) {
                     return Ok(());
                 }
                 let reason = why_stuck(subject, pending, since);
@@ -290,6 +339,22 @@ impl Reconciler {
             }
             None => return Ok(()),
         };
+        self.end_release(subject, command, meta).await
+    }
+
+    /// A job of the revision has failed for good: the release has, too. Without one under way there is nothing that could end.
+    async fn fail_release(&mut self, subject: &Subject, reason: String, exchanges: bool, meta: Meta) -> anyhow::Result<()> {
+        if subject.row.deleted || subject.row.stopped || subject.row.release_revision.is_none() {
+            return Ok(());
+        }
+        let revision = subject.view.current;
+        tracing::info!(app.id = %subject.view.id, app.name = %subject.view.name, revision, reason, "a release failed with a job of it");
+        let back = exchanges || subject.model.workloads.values().any(|w| w.kind != WorkloadKind::Job && w.update.rollback);
+        self.end_release(subject, Command::FailRelease { revision, reason, back }, meta).await
+    }
+
+    /// Finishes or fails it, as `command` says.
+    async fn end_release(&mut self, subject: &Subject, command: Command, meta: Meta) -> anyhow::Result<()> {
         let mut options = Options::from(meta);
         if matches!(command, Command::FinishRelease { .. }) {
             // The revision before is gone, and with it what only its services asked for.
@@ -344,12 +409,14 @@ pub(super) async fn read(s: Scheduler, app: AppId, alive: Vec<store::instance::M
         Some(unreadable) => anyhow::bail!("{unreadable}"),
     };
     let ended = standing::ended(&s, app, &seeing.row, &model, &seeing.alive).await?;
-    Ok(Some(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model }))
+    let tries = standing::tries(&s, app, &seeing.row, &model, &ended).await?;
+    Ok(Some(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, tries, model }))
 }
 
 /// The instances of one workload as the release planner sees them.
 pub(super) fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Instance> {
-    standing::instances(&subject.row, &subject.view, &subject.alive, name, &world.reports, &world.draining)
+    let around = Around { reports: &world.reports, draining: &world.draining, now: world.now };
+    standing::instances(&subject.row, &subject.view, &subject.alive, (name, subject.model.workloads.get(name)), around)
 }
 
 pub(super) fn restarted_at(subject: &Subject, name: &Name) -> i64 {
@@ -359,6 +426,13 @@ pub(super) fn restarted_at(subject: &Subject, name: &Name) -> i64 {
 /// How many instances of the present revision have ended well since the last restart.
 pub(super) fn completed(subject: &Subject, name: &Name) -> u32 {
     standing::completed(&subject.row, &subject.ended, name)
+}
+
+/// Whether a workload goes on, which a job may not.
+pub(super) fn turn(subject: &Subject, goal: &Model, name: &Name, now: OffsetDateTime) -> Turn {
+    let Some(workload) = goal.workloads.get(name) else { return Turn::GoesOn };
+    let count = workload.count(scaled(&subject.row).get(name).copied(), 0);
+    jobs::turn(workload, count, completed(subject, name), &subject.tries.get(name).copied().unwrap_or_default(), now)
 }
 
 /// After the second failure in a row of time, twice as long each time, a minute at most.

@@ -353,7 +353,14 @@ impl Place {
 fn as_one_alone(subject: &Subject) -> Subject {
     let mut row = subject.row.clone();
     row.scale = serde_json::Value::Object(serde_json::Map::new());
-    Subject { row, view: subject.view.clone(), alive: subject.alive.clone(), ended: subject.ended.clone(), model: Arc::clone(&subject.model) }
+    Subject {
+        row,
+        view: subject.view.clone(),
+        alive: subject.alive.clone(),
+        ended: subject.ended.clone(),
+        tries: subject.tries.clone(),
+        model: Arc::clone(&subject.model),
+    }
 }
 
 /// What all clusters have of it, as one that has all: with copies on each it is more than the document says.

@@ -27,6 +27,8 @@ pub(super) struct Steps {
     pub displaced: Vec<(InstanceId, Purpose)>,
     /// Whose successors got the place that was meant for them.
     pub arrived: Vec<InstanceId>,
+    /// A job that has failed for good, and why.
+    pub given_up: Option<String>,
 }
 
 impl Steps {

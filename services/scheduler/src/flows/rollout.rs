@@ -81,7 +81,9 @@ impl Reconciler {
         let model: Arc<Model> = self.s.models.get(&self.s.host, subject.view.id, from.unsigned_abs()).await?;
         self.know(subject.view.id, from.unsigned_abs()).await?;
         let scale = serde_json::to_value(seen::beside(row, &scaled_in(&row.scale), &model, goal))?;
-        let mut base = Subject { row: row.clone(), view: subject.view.clone(), alive: subject.alive.clone(), ended: subject.ended.clone(), model };
+        // Jobs are not exchanged.
+        let tries = std::collections::BTreeMap::new();
+        let mut base = Subject { row: row.clone(), view: subject.view.clone(), alive: subject.alive.clone(), ended: subject.ended.clone(), tries, model };
         (base.row.current, base.row.scale, base.view.current) = (from, scale, from.unsigned_abs());
         let at = seen::standing(row, stages.len(), now);
         let mut exchange = Exchange { stages, at, base, verdict: Verdict::Good, towards: at.step };

@@ -70,6 +70,8 @@ pub(super) struct World {
     pub evicted: Vec<(InstanceId, AppId, Name, String)>,
     /// When the next toleration for some time ends.
     pub evict_at: Option<OffsetDateTime>,
+    /// When the round began to look at it.
+    pub now: OffsetDateTime,
     rules: BTreeMap<SpaceId, SpaceRules>,
     formulas: Formulas,
     policy: Policy,
@@ -157,6 +159,7 @@ impl Reconciler {
             reports,
             alive: HashMap::with_capacity(alive.len()),
             leaving: alive.iter().filter(|i| i.displaced.is_some()).count(),
+            now: self.s.host.env.now(),
             evicted: Vec::new(),
             evict_at: None,
             rules: BTreeMap::new(),

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::entities::{app, instance, node, revision};
+use crate::domain::jobs::Tries;
 
 type Db = DatabaseConnection;
 
@@ -142,6 +143,15 @@ pub async fn first_placed(db: &Db, app: AppId, workload: &str, since: OffsetDate
     let sql = "select min(placed_at) as first from instances where app = $1 and workload = $2 and placed_at >= $3";
     let row = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [app.0.into(), workload.into(), since.into()])).await?;
     row.map_or(Ok(None), |row| row.try_get("", "first"))
+}
+
+/// What has become of a workload's instances of a revision that were placed after a position of the log.
+pub async fn tries(db: &Db, app: AppId, workload: &str, revision: i64, after: i64) -> Result<Tries, DbErr> {
+    let sql = "select min(placed_at) as began, count(*) filter (where phase in ('failed', 'lost')) as failed from instances
+               where app = $1 and workload = $2 and revision = $3 and position > $4";
+    let values = [app.0.into(), workload.into(), revision.into(), after.into()];
+    let Some(row) = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await? else { return Ok(Tries::default()) };
+    Ok(Tries { began: row.try_get("", "began")?, failed: u32::try_from(row.try_get::<i64>("", "failed")?).unwrap_or(u32::MAX) })
 }
 
 /// Instances that existed at any moment between the two.

@@ -23,6 +23,7 @@ mod grpc;
 mod health;
 mod history;
 mod isolation;
+mod jobs;
 mod kept;
 mod leading;
 mod live;
@@ -39,6 +40,7 @@ mod schemas;
 mod sessions;
 mod signs;
 mod spaces;
+mod staying;
 mod unreadable;
 mod volumes;
 

@@ -210,6 +210,55 @@ async fn what_depends_waits_and_a_job_runs_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_restarted_with_another_one_follows_it() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    let text = "services:\n  db:\n    image: acme/shop/db:1\n  web:\n    image: acme/shop/web:1\n    depends_on: {db: {condition: service_started, restart: true}}\n  apart:\n    image: acme/shop/apart:1\n";
+    place.deploy("shop", text).await;
+    place.reaches("shop", "running", 1).await;
+    let before = agent.running();
+    let placed = async || {
+        let all = place.instances("shop").await;
+        let new = all.iter().filter(|i| i["state"] == "running" && !before.iter().any(|b| i["id"] == b.as_str()));
+        let at = |i: &serde_json::Value| time::OffsetDateTime::parse(i["placed_at"].as_str().unwrap(), &time::format_description::well_known::Rfc3339).unwrap();
+        new.map(|i| (i["workload"].as_str().unwrap().to_owned(), at(i))).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!(place.post(&format!("{}/shop/restart", place.apps()), json!({"workloads": ["db"]})).await.0, 200);
+    place.world.until("both are new", LONG, || async { placed().await.len() == 2 && place.instances("shop").await.len() == 3 }).await;
+    let new = placed().await;
+    assert!(new["web"] > new["db"], "the one that follows comes after: {new:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_too_often_is_given_up_and_whoever_waits_for_it_is_told() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    let text = "apiVersion: gantry.io/v1\nkind: Application\nmetadata: {name: shop}\nspec:\n  workloads:\n    migrate: {image: acme/shop/migrate:1, kind: job, restart: on-failure, job: {retries: 1}}\n    web: {image: acme/shop/web:2, depends_on: {migrate: completed}}\n";
+    let (status, answer) = place.post(&place.apps(), json!({"name": "shop", "format": "gantry", "document": text, "reason": "test"})).await;
+    assert_eq!(status, 201, "{answer:#}");
+    place.world.until("the job runs", LONG, || async { agent.running().len() == 1 }).await;
+    assert_eq!(agent.node.lock().unwrap().wanted.instances[0].restart_policy, "never", "the node does not try by itself");
+    let first = agent.running()[0].clone();
+    agent.node.lock().unwrap().kill(&first, 1);
+    place.world.until("it is tried again", LONG, || async { agent.running().len() == 1 && agent.running()[0] != first }).await;
+    // Who decides next counts the tries of before.
+    let place = place.restarted(config()).await;
+    agent.attach(&place, "n1", 4000).await;
+    let second = agent.running()[0].clone();
+    agent.node.lock().unwrap().kill(&second, 1);
+    place.reaches("shop", "failed", 1).await;
+    let told = || async { place.get(&format!("{}/shop/why", place.apps())).await.1["waiting"].to_string() };
+    place.world.until("who waits is told", LONG, || async { told().await.contains("waits for `migrate`, which failed 2 times and is given up") }).await;
+    assert!(agent.running().is_empty());
+    // Whoever has mended the cause has it tried anew.
+    assert_eq!(place.post(&format!("{}/shop/restart", place.apps()), json!({"workloads": ["migrate"]})).await.0, 200);
+    place.world.until("the job runs again", LONG, || async { agent.running().len() == 1 }).await;
+    let third = agent.running()[0].clone();
+    agent.node.lock().unwrap().kill(&third, 0);
+    place.reaches("shop", "running", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_done_stays_done_however_many_others_have_ended_since() {
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;

@@ -31,6 +31,7 @@ const COMMANDS: &[&str] = &[
     "app migrate web 1 --to n2",
     "app scale web web=3",
     "app restart web",
+    "app restart shop db web",
     "app stop web",
     "app start web",
     "app scaling show web",

@@ -135,6 +135,15 @@ fn stop_start_and_restart() {
     given::<App>(running()).when(Command::Stop).then([AppEvent::Stopped { app: id() }]);
     given::<App>(running()).when(Command::Start).then([]);
     given::<App>(running()).when(Command::Restart { workloads: vec![] }).then([AppEvent::Restarted { app: id(), workloads: vec![name("each"), name("web")] }]);
+    let followed = json!({"outline": {"workloads": {
+        "db": {"image": "i"}, "api": {"image": "i", "restart_with": ["db"]}, "web": {"image": "i", "restart_with": ["api"]}, "apart": {"image": "i"}
+    }}, "sealed": "x"});
+    let revised = AppEvent::Revised { app: id(), revision: 1, format: "compose".into(), model: followed, images: vec!["i".into()], reason: String::new() };
+    let history = [created(), revised, started(1, None), finished(1)];
+    given::<App>(history.clone())
+        .when(Command::Restart { workloads: vec![name("db")] })
+        .then([AppEvent::Restarted { app: id(), workloads: vec![name("db"), name("api"), name("web")] }]);
+    given::<App>(history).when(Command::Restart { workloads: vec![name("web")] }).then([AppEvent::Restarted { app: id(), workloads: vec![name("web")] }]);
     given::<App>(running()).when(Command::Restart { workloads: vec![name("db")] }).then_refused(|r| *r == Refusal::NoWorkload(name("db")));
     let mut history = running();
     history.push(AppEvent::Stopped { app: id() });

@@ -188,7 +188,7 @@ spec: {containers: [{name: c, image: x}, {name: side, image: y}], initContainers
     assert_eq!((of(&model, "bare").sidecars.len(), of(&model, "bare").init.len()), (1, 1));
     // Known and kept, and said to be without effect here, each with its own line.
     let not_yet: Vec<u64> = lines(text).into_iter().filter(|(_, level, _)| *level == Level::NotYet).map(|(line, ..)| line).collect();
-    assert_eq!(not_yet, [21], "how often it is tried: {:#?}", lines(text));
+    assert!(not_yet.is_empty(), "{:#?}", lines(text));
 }
 
 #[test]

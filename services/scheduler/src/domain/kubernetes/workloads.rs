@@ -227,7 +227,7 @@ fn job(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model, know
         retries: number("backoffLimit", "retries"),
         deadline_seconds: number("activeDeadlineSeconds", "deadline_seconds").unwrap_or(0),
         keep_seconds: number("ttlSecondsAfterFinished", "keep_seconds"),
-        indexed: spec.take("completionMode").is_some_and(|at| at.one_of(&["NonIndexed", "Indexed"]) == Some(1)),
+        indexed: placed("completionMode", "indexed").is_some_and(|at| at.one_of(&["NonIndexed", "Indexed"]) == Some(1)),
         suspended: placed("suspend", "suspended").is_some_and(|at| at.flag()),
     };
     // Not to be matched with the template's labels: the cluster makes both.

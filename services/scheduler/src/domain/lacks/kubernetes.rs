@@ -80,7 +80,7 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(w.placement.max_per_node > 0, format!("{at}.placement.max_per_node"), "use affinity or spread");
     out.when(w.placement.all_or_none, format!("{at}.placement.all_or_none"), "a cluster places pods one by one");
     out.when(w.priority != 0, format!("{at}.priority"), "name a PriorityClass of the cluster");
-    out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
+    out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "they are restarted together, and not one after the other");
     let none = w.scaling.as_ref().is_some_and(|s| s.min == 0);
     out.when(none, format!("{at}.scaling.min"), "a cluster's autoscaler keeps at least one instance");
     out.when(w.update.delay_seconds > 0, format!("{at}.update.delay_seconds"), "use min_ready_seconds");

@@ -12,18 +12,19 @@ pub struct Job {
     /// How many run at once; 0: all. `replicas` of the workload says how many must end well.
     #[serde(skip_serializing_if = "is_default")]
     pub parallelism: u32,
-    /// After so many failures it is given up; none: never.
+    /// So often it is tried again after failures, and then given up; none: until it ends well (runs of a schedule: 6 times).
     #[serde(skip_serializing_if = "is_default")]
     pub retries: Option<u32>,
-    /// 0: no limit.
+    /// From when its first instance is placed; 0: no limit.
     #[serde(skip_serializing_if = "is_default")]
     pub deadline_seconds: u32,
-    /// How long it is kept after its end.
+    /// How long it is listed after its end; none: among the latest that ended.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_seconds: Option<u32>,
     /// Each instance is told its number.
     #[serde(skip_serializing_if = "is_default")]
     pub indexed: bool,
+    /// Nothing of it runs for now.
     #[serde(skip_serializing_if = "is_default")]
     pub suspended: bool,
 }
@@ -44,6 +45,7 @@ pub struct Schedule {
     pub start_within_seconds: Option<u32>,
     #[serde(skip_serializing_if = "is_default")]
     pub suspended: bool,
+    /// So many runs that ended well are listed, the latest; none: all that ended lately.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_succeeded: Option<u32>,
     #[serde(skip_serializing_if = "is_default")]

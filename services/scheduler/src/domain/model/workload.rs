@@ -160,13 +160,13 @@ pub struct Workload {
     pub sidecars: Vec<Container>,
     #[serde(skip_serializing_if = "is_default")]
     pub depends_on: BTreeMap<Name, Condition>,
-    /// Of `depends_on`: those that need not be there, and those whose restart restarts this one.
+    /// Of `depends_on`: those that need not be there, and those whose restart restarts this one (after them).
     #[serde(skip_serializing_if = "is_default")]
     pub optional_dependencies: BTreeSet<Name>,
     #[serde(skip_serializing_if = "is_default")]
     pub restart_with: BTreeSet<Name>,
     pub update: Update,
-    /// In rotation for so long before it counts.
+    /// In rotation for so long before a release or its next step counts it.
     #[serde(skip_serializing_if = "is_default")]
     pub min_ready_seconds: u32,
     #[serde(skip_serializing_if = "is_default")]
@@ -280,6 +280,24 @@ impl Workload {
             // Its instances come and go with the schedule.
             WorkloadKind::CronJob => 0,
         }
+    }
+}
+
+impl Workload {
+    /// Does the instance with this number stay as it is when a release comes?
+    pub fn stays(&self, number: u32) -> bool {
+        let runs = matches!(self.kind, WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global);
+        runs && self.update.manual || self.is_partitioned(number)
+    }
+
+    /// Those that are replaced before it is, when it is restarted with them.
+    pub fn replaced_after(&self) -> impl Iterator<Item = &Name> {
+        self.restart_with.iter().filter(|&first| self.depends_on.contains_key(first))
+    }
+
+    /// Does the instance with this number belong to the revision that it had before a release, also when it is made anew?
+    pub fn is_partitioned(&self, number: u32) -> bool {
+        self.kind == WorkloadKind::Stateful && number < self.update.partition
     }
 }
 
@@ -418,7 +436,7 @@ pub struct Update {
     /// Stateful: instances below this number keep the old revision.
     #[serde(skip_serializing_if = "is_default")]
     pub partition: u32,
-    /// Nothing is replaced until somebody stops it.
+    /// Nothing is replaced until somebody stops it, or restarts the workload.
     #[serde(skip_serializing_if = "is_default")]
     pub manual: bool,
     /// Stateful: all numbers at once instead of one after the other.

@@ -79,6 +79,11 @@ fn a_stateful_workload_starts_in_order_and_never_has_a_number_twice() {
     going[2].stopping = true;
     assert_eq!(plan(&stateful, &going).actions, [], "number 2 is still there");
     assert_eq!(plan(&stateful, &old[..2]).actions, [place(2)]);
+    let parallel = Wanted { update: Update { parallel: true, ..stateful.update }, ..stateful };
+    assert_eq!(plan(&parallel, &[]).actions, [place(0), place(1), place(2)]);
+    assert_eq!(plan(&parallel, &[instance(1, true, false)]).actions, [place(0), place(2)]);
+    assert_eq!(plan(&parallel, &old).actions, [stop(2)], "it is replaced one by one all the same");
+    assert_eq!(plan(&parallel, &going).actions, [], "number 2 is still there");
 }
 
 #[test]

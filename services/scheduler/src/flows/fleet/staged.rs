@@ -117,7 +117,7 @@ impl<'a> Staged<'a> {
         // The parts are numbers already.
         row.scale = Value::Object(serde_json::Map::new());
         let of = &whole.base;
-        let base = Subject { row, view: of.view.clone(), alive: of.alive.clone(), ended: of.ended.clone(), model: Arc::new(model) };
+        let base = Subject { row, view: of.view.clone(), alive: of.alive.clone(), ended: of.ended.clone(), tries: of.tries.clone(), model: Arc::new(model) };
         let at_step = Standing { step, ..whole.at };
         let mut out = Exchange { stages: whole.stages.clone(), at: at_step, base, verdict: Verdict::Good, towards: step };
         let opens = self.turn == Some(at) && !out.ended() && matches!(whole.verdict, Verdict::Good) && rollout::door(&whole.stages, &whole.at) == Door::Open;

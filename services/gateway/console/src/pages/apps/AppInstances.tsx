@@ -48,7 +48,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
             key={one.workload}
             type="warning"
             showIcon
-            title={t('apps.waits', { workload: one.workload, count: one.instances })}
+            title={one.instances > 0 ? t('apps.waits', { workload: one.workload, count: one.instances }) : one.workload}
             description={
               <>
                 {one.reason && <p>{one.reason}</p>}
