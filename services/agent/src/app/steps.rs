@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_contract::proto::scheduler::WantedInstance;
+use gantry_contract::proto::scheduler::{Hook, WantedInstance};
 use gantry_cri::{ContainerState, Credential, Cri, CriError, Mount, PodSpec};
 use gantry_kernel::InstanceId;
 use tokio::sync::{Notify, watch};
@@ -382,7 +382,7 @@ impl Steps {
         let signal = wanted.map_or("", |w| w.stop_signal.as_str());
         let before = tokio::time::Instant::now();
         if let Some(wanted) = wanted
-            && let Err(reason) = hooks::run(&self.cri, container, "", &wanted.pre_stop, grace).await
+            && let Err(reason) = self.before_stop(container, &wanted.pre_stop, grace).await
         {
             tracing::warn!(instance.id = wanted.instance_id, reason, "what was to be done before the stop has failed; it is stopped all the same");
         }
@@ -408,6 +408,21 @@ impl Steps {
             }
         }
         Ok(self.cri.stop_container(container, Duration::ZERO).await?)
+    }
+
+    /// Requests go to the address that its pod has still.
+    async fn before_stop(&self, container: &str, all: &[Hook], grace: Duration) -> Result<(), String> {
+        let address = if all.iter().any(|h| h.kind == "http") { self.address_of(container).await.map_err(|e| e.to_string())? } else { String::new() };
+        hooks::run(&self.cri, container, &address, all, grace).await
+    }
+
+    async fn address_of(&self, container: &str) -> Result<String, CriError> {
+        let own = BTreeMap::from([(spec::label::NODE.to_owned(), self.node.clone())]);
+        let found = self.cri.list_containers(&own).await?.into_iter().find(|c| c.id == container);
+        match found {
+            Some(found) => Ok(self.cri.pod_status(&found.pod).await?.address),
+            None => Ok(String::new()),
+        }
     }
 
     /// CRI has no word for it; the pod's cgroup is there once its sandbox runs.

@@ -262,7 +262,7 @@ fn container(spec: &Workload) -> proto::WantedInstance {
         tty: spec.tty,
         stdin: spec.stdin,
         post_start: spec.hooks.post_start.iter().map(hook).collect(),
-        pre_stop: spec.hooks.pre_stop.iter().filter(|h| !matches!(h, Hook::Http { .. })).map(hook).collect(),
+        pre_stop: spec.hooks.pre_stop.iter().map(hook).collect(),
         env_facts: spec.env_facts.iter().filter_map(|(name, f)| Some(proto::EnvFact { name: name.clone(), fact: fact(f)?.into() })).collect(),
         new_privileges: match spec.no_new_privileges {
             None => "",
@@ -321,10 +321,22 @@ fn until(condition: Condition) -> &'static str {
     }
 }
 
+fn pairs(from: &BTreeMap<String, String>) -> Vec<proto::KeyValue> {
+    from.iter().map(|(name, value)| proto::KeyValue { name: name.clone(), value: value.clone() }).collect()
+}
+
 fn hook(from: &Hook) -> proto::Hook {
     match from {
         Hook::Command { command, .. } => proto::Hook { kind: "command".into(), command: command.clone(), ..Default::default() },
-        Hook::Http { path, port, .. } => proto::Hook { kind: "http".into(), path: path.clone(), port: (*port).into(), ..Default::default() },
+        Hook::Http { path, port, https, host, headers } => proto::Hook {
+            kind: "http".into(),
+            path: path.clone(),
+            port: (*port).into(),
+            https: *https,
+            host: host.clone(),
+            headers: pairs(headers),
+            ..Default::default()
+        },
         Hook::Sleep { seconds } => proto::Hook { kind: "sleep".into(), seconds: *seconds, ..Default::default() },
     }
 }
@@ -362,6 +374,12 @@ fn probe(from: &Probe) -> proto::Probe {
         Purpose::Live => "live",
         Purpose::Ready => "ready",
     };
+    let mut asked = proto::Probe::default();
+    match &from.check {
+        Check::Http { https, host, headers, .. } => (asked.https, asked.host, asked.headers) = (*https, host.clone(), pairs(headers)),
+        Check::Grpc { service, .. } => asked.service = service.clone(),
+        Check::Tcp { .. } | Check::Command { .. } => {}
+    }
     proto::Probe {
         purpose: purpose.into(),
         kind: kind.into(),
@@ -373,6 +391,7 @@ fn probe(from: &Probe) -> proto::Probe {
         failure_threshold: from.failure_threshold,
         success_threshold: from.success_threshold,
         initial_delay_ms: from.initial_delay_ms,
+        ..asked
     }
 }
 

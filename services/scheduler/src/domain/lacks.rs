@@ -4,7 +4,7 @@
 mod kubernetes;
 mod worth;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
+use super::model::{Container, EnvFact, Hook, Model, Network, PathKind, Protocol, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 pub use worth::worth_knowing;
@@ -71,8 +71,6 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
 }
 
 fn running(at: &str, w: &Workload, out: &mut Listing) {
-    w.sidecars.iter().for_each(|c| probes(&format!("{at}.sidecars"), &c.probes, out));
-    w.init.iter().filter(|c| c.keeps_running).for_each(|c| probes(&format!("{at}.init"), &c.probes, out));
     let asked = |c: &Container| !c.keeps_running && !c.probes.is_empty();
     out.when(w.init.iter().any(asked), format!("{at}.init"), "an init container that ends is waited for, not asked: its probes have no effect");
     out.when(w.sharing.host_network, format!("{at}.sharing.host_network"), "instances always have a network of their own");
@@ -92,7 +90,6 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(tuned.block_weight > 0, format!("{at}.tuning"), "disk bandwidth is not shared out on nodes yet");
     out.when(!tuned.cgroup_parent.is_empty(), format!("{at}.tuning"), "instances always stand below the agent's own group");
     storage(at, w, out);
-    probes(at, &w.probes, out);
     hooks(at, w, out);
     out.when(
         !w.service_account.is_empty() && w.service_account != "default",
@@ -124,20 +121,6 @@ fn interfaces(at: &str, w: &Workload, model: &Model, out: &mut Listing) {
     }
 }
 
-fn probes(at: &str, all: &[Probe], out: &mut Listing) {
-    for (n, probe) in all.iter().enumerate() {
-        let at = format!("{at}.probes[{n}]");
-        match &probe.check {
-            Check::Http { https, host, headers, .. } => {
-                out.when(*https, format!("{at}.check"), "probes speak plain HTTP yet");
-                out.when(!host.is_empty() || !headers.is_empty(), format!("{at}.check"), "probes send no own headers yet");
-            }
-            Check::Grpc { service, .. } => out.when(!service.is_empty(), format!("{at}.check"), "gRPC probes ask for the server as a whole yet"),
-            Check::Tcp { .. } | Check::Command { .. } => {}
-        }
-    }
-}
-
 fn storage(at: &str, w: &Workload, out: &mut Listing) {
     for (n, mount) in w.mounts.iter().enumerate() {
         let at = format!("{at}.mounts[{n}]");
@@ -151,17 +134,10 @@ fn storage(at: &str, w: &Workload, out: &mut Listing) {
 fn hooks(at: &str, w: &Workload, out: &mut Listing) {
     for (list, name) in [(&w.hooks.post_start, "post_start"), (&w.hooks.pre_stop, "pre_stop")] {
         for hook in list {
-            let at = format!("{at}.hooks.{name}");
-            match hook {
-                Hook::Command { user, working_dir, env, privileged, .. } => {
-                    let own = !user.is_empty() || !working_dir.is_empty() || !env.is_empty() || *privileged;
-                    out.when(own, at, "commands of hooks run as the container does; their own user, folder and variables are not set yet");
-                }
-                Hook::Http { .. } if name == "pre_stop" => out.when(true, at, "before the stop only commands and pauses are possible yet"),
-                Hook::Http { https, host, headers, .. } => {
-                    out.when(*https || !host.is_empty() || !headers.is_empty(), at, "requests of hooks are plain HTTP to the instance without own headers yet");
-                }
-                Hook::Sleep { .. } => {}
+            if let Hook::Command { user, working_dir, env, privileged, .. } = hook {
+                let own = !user.is_empty() || !working_dir.is_empty() || !env.is_empty() || *privileged;
+                let detail = "commands of hooks run as the container does; their own user, folder and variables are not set yet";
+                out.when(own, format!("{at}.hooks.{name}"), detail);
             }
         }
     }
