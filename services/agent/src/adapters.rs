@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod neighbours;
 pub mod network_mounts;
 pub mod nics;
+pub mod ownership;
 pub mod probe;
 pub mod processes;
 pub mod routes;

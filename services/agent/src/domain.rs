@@ -16,6 +16,7 @@ pub mod plan;
 pub mod pressure;
 pub mod process_events;
 pub mod restart;
+pub mod root;
 pub mod routes;
 pub mod spec;
 pub mod status;

@@ -14,6 +14,7 @@ use super::live_files::{self, Below};
 use super::machine::{self, CommandError};
 use super::memory::{self, Room};
 use super::network_mounts;
+use super::ownership;
 use super::volumes::{Owner, VolumeError, Volumes};
 use crate::domain::ephemeral::scratch_folder;
 
@@ -48,6 +49,13 @@ pub enum FolderError {
         path: String,
         #[source]
         source: CommandError,
+    },
+    #[error("the volume at {} cannot be given to the group {group}", path.display())]
+    Group {
+        path: PathBuf,
+        group: u32,
+        #[source]
+        source: std::io::Error,
     },
     #[error("volume")]
     Volume(#[from] VolumeError),
@@ -140,6 +148,13 @@ impl Folders {
                 }
                 other => return Err(FolderError::UnknownKind(other.into())),
             };
+            // Folders of the node and of other servers stay whose they are.
+            if let Some(group) = instance.fs_group
+                && matches!(mount.kind.as_str(), "volume" | "tmpfs" | "scratch")
+            {
+                let failed = |source| FolderError::Group { path: host.clone(), group, source };
+                ownership::hand_over(host.clone(), group).await.map_err(failed)?;
+            }
             mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only });
         }
         if !instance.files.is_empty() {
@@ -300,10 +315,11 @@ async fn show(files: &Path, instance: &WantedInstance, mounts: &mut Vec<Mount>) 
     for (index, file) in instance.files.iter().enumerate().filter(|(_, f)| f.folder.is_empty()) {
         let path = files.join(index.to_string());
         // The folder above is closed to everybody, so the mode only counts inside the container.
-        let mode = mode(file);
+        let mode = mode(file, instance.fs_group);
         let failed = |source| FolderError::Io { what: "a file", path: path.clone(), source };
         replace(&path, &file.content, mode).await.map_err(failed)?;
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(failed)?;
+        live_files::give(&path, owner(file, instance.fs_group)).map_err(failed)?;
         mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true });
     }
     for (folder, below) in together(instance) {
@@ -336,8 +352,14 @@ async fn bring_up(at: &Path, whole: &WantedInstance) -> Result<bool, FolderError
     Ok(changed)
 }
 
-fn mode(file: &FileContent) -> u32 {
-    if file.mode == 0 { 0o444 } else { file.mode & 0o777 }
+/// A group that the instance's volumes belong to may read its files, too.
+fn mode(file: &FileContent, group: Option<u32>) -> u32 {
+    let mode = if file.mode == 0 { 0o444 } else { file.mode & 0o777 };
+    if group.is_some() { mode | 0o440 } else { mode }
+}
+
+fn owner(file: &FileContent, group: Option<u32>) -> (u32, u32) {
+    (file.uid, if file.gid == 0 { group.unwrap_or(0) } else { file.gid })
 }
 
 /// Files by the folder that shows them as a whole.
@@ -345,7 +367,12 @@ fn together(instance: &WantedInstance) -> BTreeMap<&str, Vec<Below<'_>>> {
     let mut out: BTreeMap<&str, Vec<Below<'_>>> = BTreeMap::new();
     for file in instance.files.iter().filter(|f| !f.folder.is_empty()) {
         let path = file.path.strip_prefix(file.folder.as_str()).unwrap_or(&file.path).trim_start_matches('/');
-        out.entry(&file.folder).or_default().push(Below { path, content: &file.content, mode: mode(file) });
+        out.entry(&file.folder).or_default().push(Below {
+            path,
+            content: &file.content,
+            mode: mode(file, instance.fs_group),
+            owner: owner(file, instance.fs_group),
+        });
     }
     out
 }
@@ -432,8 +459,14 @@ mod tests {
         };
         let id = InstanceId(gantry_kernel::Uuid::from_u128(8));
         let wanted = |content: &str| {
-            let file =
-                |path: &str, folder: &str, live: bool| FileContent { path: path.into(), content: content.into(), folder: folder.into(), live, mode: 0o400 };
+            let file = |path: &str, folder: &str, live: bool| FileContent {
+                path: path.into(),
+                content: content.into(),
+                folder: folder.into(),
+                live,
+                mode: 0o400,
+                ..Default::default()
+            };
             WantedInstance {
                 files: vec![file("/run/secrets/a", "/run/secrets", true), file("/etc/b", "", true), file("/etc/c", "", false)],
                 ..Default::default()
@@ -450,6 +483,16 @@ mod tests {
         assert!(folders.refresh(id, &wanted("2")).await.unwrap());
         assert!(!folders.refresh(id, &wanted("2")).await.unwrap());
         assert_eq!((shown("/run/secrets", "a"), shown("/etc/b", ""), shown("/etc/c", "")), ("2".into(), "2".into(), "1".into()));
+    }
+
+    #[test]
+    fn files_belong_to_whom_the_document_says_and_to_the_instances_group() {
+        let file = |mode: u32, uid: u32, gid: u32| FileContent { mode, uid, gid, ..Default::default() };
+        let shown = |file: &FileContent, group: Option<u32>| (mode(file, group), owner(file, group));
+        assert_eq!(shown(&file(0o400, 0, 0), None), (0o400, (0, 0)));
+        assert_eq!(shown(&file(0o400, 1000, 50), None), (0o400, (1000, 50)));
+        assert_eq!(shown(&file(0o400, 0, 0), Some(2000)), (0o440, (0, 2000)));
+        assert_eq!(shown(&file(0, 7, 50), Some(2000)), (0o444, (7, 50)));
     }
 
     #[tokio::test]

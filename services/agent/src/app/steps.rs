@@ -24,6 +24,7 @@ use crate::adapters::nics::{NicError, Nics};
 use crate::adapters::{guarding, hooks, machine};
 use crate::domain::guard::fence;
 use crate::domain::plan::Action;
+use crate::domain::root::not_root;
 use crate::domain::spec;
 use crate::domain::wanted::Wanted;
 
@@ -55,6 +56,8 @@ pub enum StepError {
     },
     #[error("init container {name} {how}")]
     Init { name: String, how: String },
+    #[error("{reason}")]
+    Root { reason: String },
     #[error("what was to be done after the start has failed: {reason}")]
     Hook { reason: String },
     #[error("the instance is not wanted any more")]
@@ -269,10 +272,14 @@ impl Steps {
     /// The runtime's id of the image of one of an instance's containers, and the digest it is known by. It may take very long to fetch it: as long
     /// as the instance may run. The scheduler hears of its end only when the step has ended.
     async fn image(&self, id: InstanceId, whole: &WantedInstance, of: &WantedInstance) -> Result<(String, String), StepError> {
-        tokio::select! {
+        let found = tokio::select! {
             found = self.fetching.during(id, &of.image, &self.wake, self.fetched(of)) => found,
             refusal = self.until_refused(id, whole) => Err(refusal),
+        }?;
+        if of.run_as_non_root {
+            not_root(&of.user, &self.cri.image_user(&found.0).await?).map_err(|reason| StepError::Root { reason })?;
         }
+        Ok(found)
     }
 
     /// Fetched if the node does not have it.

@@ -34,6 +34,9 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
         credential: None,
         labels: None,
         probes: Vec::new(),
+        // Looked at when it is started, and unknown to schedulers before: a newer one's word remakes no container.
+        run_as_non_root: false,
+        fs_group: None,
         restart_policy: String::new(),
         restarts_and_one: 0,
         fenced: false,
@@ -65,16 +68,17 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
 /// A further container without what changes under it.
 fn plain(of: &wire::WantedInstance) -> wire::WantedInstance {
     let files = fixed_files(&of.files);
-    wire::WantedInstance { credential: None, probes: Vec::new(), pre_stop: Vec::new(), sysctls: Default::default(), files, ..of.clone() }
+    let (probes, pre_stop, sysctls) = Default::default();
+    wire::WantedInstance { credential: None, probes, pre_stop, sysctls, files, run_as_non_root: false, fs_group: None, ..of.clone() }
 }
 
-/// Of files that may change only where they are shown.
+/// Of files that may change only where they are shown; of none whose it is.
 fn fixed_files(files: &[wire::FileContent]) -> Vec<wire::FileContent> {
     let mut out: Vec<wire::FileContent> = Vec::new();
     for file in files {
         let fixed = match (file.live, file.folder.is_empty()) {
-            (false, _) => file.clone(),
-            (true, true) => wire::FileContent { content: Vec::new(), ..file.clone() },
+            (false, _) => wire::FileContent { uid: 0, gid: 0, ..file.clone() },
+            (true, true) => wire::FileContent { content: Vec::new(), uid: 0, gid: 0, ..file.clone() },
             (true, false) => wire::FileContent { folder: file.folder.clone(), live: true, ..Default::default() },
         };
         if !(file.live && out.contains(&fixed)) {
@@ -221,7 +225,7 @@ pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, at
         seccomp: seccomp(&instance.seccomp),
         apparmor: (!instance.apparmor.is_empty()).then(|| apparmor(&instance.apparmor)),
         selinux: instance.selinux.clone(),
-        groups: instance.groups.clone(),
+        groups: instance.groups.iter().copied().chain(instance.fs_group).collect(),
         devices: instance.devices.iter().map(|d| Device { host: d.source.clone(), container: d.target.clone(), permissions: d.permissions.clone() }).collect(),
         tty: instance.tty,
         stdin: instance.stdin,
@@ -307,6 +311,7 @@ mod tests {
             apparmor: "localhost/strict".into(),
             selinux: "::svirt_t:s0".into(),
             groups: vec![7],
+            fs_group: Some(9),
             devices: vec![wire::Device { source: "/dev/fuse".into(), target: "/dev/fuse".into(), permissions: "rw".into() }],
             new_privileges: "no".into(),
             privileged: true,
@@ -317,7 +322,10 @@ mod tests {
         };
         let id = InstanceId(gantry_kernel::Uuid::from_u128(1));
         let made = container("n1", id, &wanted, 0, "x", Vec::new());
-        assert_eq!((made.apparmor, made.selinux.as_str(), made.groups, made.tty), (Some(Seccomp::Localhost("strict".into())), "::svirt_t:s0", vec![7], true));
+        assert_eq!(
+            (made.apparmor, made.selinux.as_str(), made.groups, made.tty),
+            (Some(Seccomp::Localhost("strict".into())), "::svirt_t:s0", vec![7, 9], true)
+        );
         assert!(made.no_new_privileges && made.devices.len() == 1);
         let pod = pod("n1", id, &wanted, 0, Path::new("/logs"), &["10.0.0.1".into()]);
         assert_eq!((pod.hostname.as_str(), pod.up_bps, pod.down_bps), ("db-example", 5, 0));
@@ -334,6 +342,8 @@ mod tests {
         let same = wire::WantedInstance { stopping: true, credential: Some(wire::ImageCredential::default()), stop_grace_seconds: 9, ..instance() };
         assert_eq!(fingerprint(&same), before);
         assert_ne!(fingerprint(&wire::WantedInstance { image: "r/x@sha256:2".into(), ..instance() }), before);
+        let newer = wire::WantedInstance { run_as_non_root: true, fs_group: Some(0), ..instance() };
+        assert_eq!(fingerprint(&newer), before, "of a scheduler that is newer than the container");
         let env = vec![wire::KeyValue { name: "A".into(), value: "1".into() }];
         assert_ne!(fingerprint(&wire::WantedInstance { env, ..instance() }), before);
     }
@@ -341,7 +351,7 @@ mod tests {
     #[test]
     fn contents_that_may_change_make_no_container_anew() {
         let with = |path: &str, content: &str, folder: &str, live: bool| {
-            let file = wire::FileContent { path: path.into(), content: content.into(), mode: 0o400, folder: folder.into(), live };
+            let file = wire::FileContent { path: path.into(), content: content.into(), mode: 0o400, folder: folder.into(), live, ..Default::default() };
             fingerprint(&wire::WantedInstance { files: vec![file], ..instance() })
         };
         assert_eq!(with("/s/a", "1", "/s", true), with("/s/a", "2", "/s", true));

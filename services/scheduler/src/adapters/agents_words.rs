@@ -140,6 +140,7 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
     let other = |c: &Container| {
         let mut spec = Workload::default();
         spec.adopt(c.clone());
+        spec.fs_group = from.spec.fs_group;
         proto::WantedInstance { name: c.name.clone(), keeps_running: c.keeps_running, credential: credential.clone(), ..container(&spec) }
     };
     proto::WantedInstance {
@@ -232,7 +233,15 @@ fn container(spec: &Workload) -> proto::WantedInstance {
         files: spec
             .files
             .iter()
-            .map(|f| proto::FileContent { path: f.path.clone(), content: content(f), mode: f.mode, folder: f.folder.clone(), live: f.live })
+            .map(|f| proto::FileContent {
+                path: f.path.clone(),
+                content: content(f),
+                mode: f.mode,
+                folder: f.folder.clone(),
+                live: f.live,
+                uid: f.uid.unwrap_or(0),
+                gid: f.gid.unwrap_or(0),
+            })
             .collect(),
         restart_policy: spec.restart.as_str().into(),
         stop_grace_seconds: spec.stop_grace_seconds,
@@ -264,6 +273,8 @@ fn container(spec: &Workload) -> proto::WantedInstance {
         post_start: spec.hooks.post_start.iter().map(hook).collect(),
         pre_stop: spec.hooks.pre_stop.iter().map(hook).collect(),
         env_facts: spec.env_facts.iter().filter_map(|(name, f)| Some(proto::EnvFact { name: name.clone(), fact: fact(f)?.into() })).collect(),
+        fs_group: spec.fs_group,
+        run_as_non_root: spec.run_as_non_root,
         new_privileges: match spec.no_new_privileges {
             None => "",
             Some(true) => "no",

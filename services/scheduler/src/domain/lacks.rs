@@ -78,8 +78,6 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(w.sharing.host_ipc, format!("{at}.sharing.host_ipc"), "the node's IPC namespace is not shared with instances");
     out.when(w.sharing.network_of.is_some(), format!("{at}.sharing.network_of"), "instances of two workloads do not share a network namespace yet");
     out.when(!w.extended.is_empty(), format!("{at}.extended"), "nodes do not count GPUs and other extended resources yet");
-    out.when(w.fs_group.is_some(), format!("{at}.fs_group"), "volumes are not handed over to a group yet; they are writable to all users of the instance");
-    out.when(w.run_as_non_root, format!("{at}.run_as_non_root"), "whether the image runs as root is not checked yet: name a `user`");
     out.when(w.init_process, format!("{at}.init_process"), "no init process is added: use an image that brings one");
     out.when(!w.dns.policy.is_empty(), format!("{at}.dns.policy"), "names of the space are always served beside other resolvers");
     let tuned = &w.tuning;
@@ -127,8 +125,6 @@ fn storage(at: &str, w: &Workload, out: &mut Listing) {
         out.when(!mount.sub_path.is_empty(), at.clone(), "a folder inside of a volume cannot be mounted alone yet");
         out.when(!matches!(mount.propagation.as_str(), "" | "private" | "rprivate" | "None"), at, "mounts are not propagated");
     }
-    let owned = w.files.iter().any(|f| f.uid.is_some_and(|u| u > 0) || f.gid.is_some_and(|g| g > 0));
-    out.when(owned, format!("{at}.files"), "files belong to root; use a mode that lets others read");
 }
 
 fn hooks(at: &str, w: &Workload, out: &mut Listing) {
