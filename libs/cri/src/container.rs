@@ -49,11 +49,23 @@ pub struct ContainerSpec {
 }
 
 /// A folder or file of the host seen in the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
     pub host: PathBuf,
     pub container: String,
     pub read_only: bool,
+    pub propagation: Propagation,
+}
+
+/// Whether what is mounted below a mount is seen on its other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    #[default]
+    Private,
+    /// What the host mounts is seen in the container.
+    HostToContainer,
+    /// Also what the container mounts on the host, for which it must be privileged.
+    Bidirectional,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -324,7 +336,18 @@ fn parse_user(user: &str) -> (Option<i64>, Option<i64>, String) {
 
 impl Mount {
     fn to_wire(&self) -> wire::Mount {
-        wire::Mount { container_path: self.container.clone(), host_path: self.host.display().to_string(), readonly: self.read_only, ..Default::default() }
+        let propagation = match self.propagation {
+            Propagation::Private => wire::MountPropagation::PropagationPrivate,
+            Propagation::HostToContainer => wire::MountPropagation::PropagationHostToContainer,
+            Propagation::Bidirectional => wire::MountPropagation::PropagationBidirectional,
+        };
+        wire::Mount {
+            container_path: self.container.clone(),
+            host_path: self.host.display().to_string(),
+            readonly: self.read_only,
+            propagation: propagation.into(),
+            ..Default::default()
+        }
     }
 }
 
@@ -404,6 +427,14 @@ mod tests {
         assert_eq!(parse_user("0"), (Some(0), None, String::new()));
         assert_eq!(parse_user("nginx:nginx"), (None, None, "nginx".into()));
         assert_eq!(parse_user(""), (None, None, String::new()));
+    }
+
+    #[test]
+    fn mounts_are_private_unless_something_else_is_said() {
+        let wire = |propagation| Mount { propagation, ..Mount::default() }.to_wire().propagation();
+        assert_eq!(Mount::default().to_wire().propagation(), wire::MountPropagation::PropagationPrivate);
+        assert_eq!(wire(Propagation::HostToContainer), wire::MountPropagation::PropagationHostToContainer);
+        assert_eq!(wire(Propagation::Bidirectional), wire::MountPropagation::PropagationBidirectional);
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub mod routes;
 pub mod runtime;
 pub mod seal;
 pub mod sizes;
+pub mod sub_paths;
 pub mod tables;
 pub mod turns;
 pub mod volumes;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use gantry_contract::proto::scheduler::{FileContent, WantedInstance};
-use gantry_cri::Mount;
+use gantry_cri::{Mount, Propagation};
 use gantry_kernel::InstanceId;
 use tokio::fs;
 
@@ -15,6 +15,7 @@ use super::machine::{self, CommandError};
 use super::memory::{self, Room};
 use super::network_mounts;
 use super::ownership;
+use super::sub_paths::{self, SubPathError};
 use super::volumes::{Owner, VolumeError, Volumes};
 use crate::domain::ephemeral::scratch_folder;
 
@@ -57,6 +58,12 @@ pub enum FolderError {
         #[source]
         source: std::io::Error,
     },
+    #[error("{path} in a volume cannot be shown")]
+    SubPath {
+        path: String,
+        #[source]
+        source: SubPathError,
+    },
     #[error("volume")]
     Volume(#[from] VolumeError),
 }
@@ -87,6 +94,11 @@ impl Folders {
         self.instances.with_file_name("network-mounts").join(id.to_string())
     }
 
+    /// Of further containers each has its own numbers: they may want it read-only where another writes.
+    fn mounts_of(&self, id: InstanceId, ahead: &str, container: &WantedInstance) -> PathBuf {
+        self.network_mounts(id).join(if ahead.is_empty() { "main" } else { container.name.as_str() })
+    }
+
     /// Makes everything an instance wants to see, and tells where it is. Repeating it is harmless.
     ///
     /// # Errors
@@ -115,7 +127,7 @@ impl Folders {
         written.map_err(|source| FolderError::Io { what: "the list of volumes", path: list.clone(), source })?;
         // Of the main container nothing stands before the names.
         let ahead = if std::ptr::eq(whole, instance) { String::new() } else { format!("{}-", instance.name) };
-        let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), read_only: false }];
+        let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), ..Mount::default() }];
         for (index, mount) in instance.mounts.iter().enumerate() {
             let host = match mount.kind.as_str() {
                 "volume" => {
@@ -141,8 +153,7 @@ impl Folders {
                 "bind" => self.allowed(&mount.source)?,
                 "nfs" => {
                     let path = &mount.source;
-                    // Of further containers each has its own numbers: they may want it read-only where another writes.
-                    let below = self.network_mounts(id).join(if ahead.is_empty() { "main" } else { instance.name.as_str() });
+                    let below = self.mounts_of(id, &ahead, instance);
                     let failed = |source| FolderError::Network { path: path.clone(), source };
                     network_mounts::mounted(&below, index, path, mount.read_only).await.map_err(failed)?
                 }
@@ -155,7 +166,14 @@ impl Folders {
                 let failed = |source| FolderError::Group { path: host.clone(), group, source };
                 ownership::hand_over(host.clone(), group).await.map_err(failed)?;
             }
-            mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only });
+            let host = if mount.sub_path.is_empty() {
+                host
+            } else {
+                let failed = |source| FolderError::SubPath { path: mount.sub_path.clone(), source };
+                sub_paths::shown(&self.mounts_of(id, &ahead, instance), index, host, &mount.sub_path).await.map_err(failed)?
+            };
+            let propagation = propagation(&mount.propagation);
+            mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only, propagation });
         }
         if !instance.files.is_empty() {
             let files = self.place(id, whole).await?.join(format!("{ahead}files"));
@@ -320,12 +338,12 @@ async fn show(files: &Path, instance: &WantedInstance, mounts: &mut Vec<Mount>) 
         replace(&path, &file.content, mode).await.map_err(failed)?;
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(failed)?;
         live_files::give(&path, owner(file, instance.fs_group)).map_err(failed)?;
-        mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true });
+        mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true, ..Mount::default() });
     }
     for (folder, below) in together(instance) {
         let path = files.join(folder_name(folder));
         live_files::folder(&path, &below).await.map_err(|source| FolderError::Io { what: "a folder of files", path: path.clone(), source })?;
-        mounts.push(Mount { host: path, container: folder.to_owned(), read_only: true });
+        mounts.push(Mount { host: path, container: folder.to_owned(), read_only: true, ..Mount::default() });
     }
     Ok(())
 }
@@ -350,6 +368,14 @@ async fn bring_up(at: &Path, whole: &WantedInstance) -> Result<bool, FolderError
         }
     }
     Ok(changed)
+}
+
+fn propagation(word: &str) -> Propagation {
+    match word {
+        "slave" => Propagation::HostToContainer,
+        "shared" => Propagation::Bidirectional,
+        _ => Propagation::Private,
+    }
 }
 
 /// A group that the instance's volumes belong to may read its files, too.

@@ -182,6 +182,9 @@ fn parts(instance: &wire::WantedInstance) -> Result<(), String> {
         if mount.kind == "volume" && !inside {
             return Err(format!("volume `{}` leaves the volumes' folder", mount.source));
         }
+        if mount.sub_path.split('/').any(|part| part == "..") {
+            return Err(format!("`{}` leaves its volume", mount.sub_path));
+        }
         if mount.kind == "nfs" {
             nfs(&mount.source)?;
         }
@@ -301,5 +304,10 @@ mod tests {
             bad.mounts.push(wire::Mount { kind: "volume".into(), source: source.into(), target: "/data".into(), ..Default::default() });
             assert!(checked(&bad).is_err(), "{source}");
         }
+        let of = |sub_path: &str| {
+            let mount = wire::Mount { kind: "volume".into(), source: "a".into(), target: "/data".into(), sub_path: sub_path.into(), ..Default::default() };
+            checked(&wire::WantedInstance { mounts: vec![mount], ..instance("0190b3e0-0000-7000-8000-000000000001") })
+        };
+        assert!(of("a/..b/").is_ok() && of("a/../../b").is_err());
     }
 }

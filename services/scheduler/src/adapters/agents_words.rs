@@ -227,6 +227,8 @@ fn container(spec: &Workload) -> proto::WantedInstance {
                 target: m.target.clone(),
                 read_only: m.read_only,
                 size_bytes: m.size_bytes,
+                sub_path: m.sub_path.clone(),
+                propagation: m.seen_below().into(),
             })
             .collect(),
         probes: spec.probes.iter().map(probe).collect(),

@@ -278,6 +278,7 @@ fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<()
         let any = |main: bool, other: &dyn Fn(&Container) -> bool| main || others.iter().any(|c| other(c));
         let far = |source: &str| model.volumes.get(source).is_some_and(|v| v.nfs().is_some());
         let bound = |mounts: &[crate::domain::model::Mount]| mounts.iter().any(|m| matches!(m.kind, MountKind::Bind | MountKind::Nfs) || far(&m.source));
+        let shared_back = |mounts: &[crate::domain::model::Mount]| mounts.iter().any(|m| m.seen_below() == "shared");
         let free = |profile: &str| profile == "unconfined" || profile.starts_with("localhost/");
         let hooks = workload.hooks.post_start.iter().chain(&workload.hooks.pre_stop);
         let shared = &workload.sharing;
@@ -285,6 +286,7 @@ fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<()
             (any(workload.privileged, &|c| c.privileged), "privileged"),
             (hooks.into_iter().any(|h| matches!(h, Hook::Command { privileged: true, .. })), "a privileged hook"),
             (any(bound(&workload.mounts), &|c| bound(&c.mounts)), "a path of the host or of another server"),
+            (any(shared_back(&workload.mounts), &|c| shared_back(&c.mounts)), "mounts that are seen on the host"),
             (any(!workload.cap_add.is_empty(), &|c| !c.cap_add.is_empty()), "added capabilities"),
             (any(!workload.devices.is_empty(), &|c| !c.devices.is_empty()), "devices of the host"),
             (any(free(&workload.seccomp), &|c| free(&c.seccomp)), "another seccomp profile than the node's"),

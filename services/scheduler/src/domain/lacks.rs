@@ -87,7 +87,6 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(tuned.oom_kill_disable || tuned.oom_score_adj != 0, format!("{at}.tuning"), "the node decides who ends when memory runs out");
     out.when(tuned.block_weight > 0, format!("{at}.tuning"), "disk bandwidth is not shared out on nodes yet");
     out.when(!tuned.cgroup_parent.is_empty(), format!("{at}.tuning"), "instances always stand below the agent's own group");
-    storage(at, w, out);
     hooks(at, w, out);
     out.when(
         !w.service_account.is_empty() && w.service_account != "default",
@@ -116,14 +115,6 @@ fn interfaces(at: &str, w: &Workload, model: &Model, out: &mut Listing) {
         // All of them are one interface.
         out.when(!first && (nic.up_bps > 0 || nic.down_bps > 0), at, "in the space's network an instance has one interface: only its first limits count");
         first = false;
-    }
-}
-
-fn storage(at: &str, w: &Workload, out: &mut Listing) {
-    for (n, mount) in w.mounts.iter().enumerate() {
-        let at = format!("{at}.mounts[{n}]");
-        out.when(!mount.sub_path.is_empty(), at.clone(), "a folder inside of a volume cannot be mounted alone yet");
-        out.when(!matches!(mount.propagation.as_str(), "" | "private" | "rprivate" | "None"), at, "mounts are not propagated");
     }
 }
 
