@@ -31,6 +31,9 @@ pub struct ContainerSpec {
     /// Log file below the pod's `log_directory`; empty = output is dropped.
     pub log_path: String,
     pub limits: Limits,
+    /// Processors and memory nodes it runs on: `0-3,7`; all if empty.
+    pub cpuset: String,
+    pub cpuset_memory: String,
     pub privileged: bool,
     pub read_only_root: bool,
     /// With or without `CAP_`; `ALL` is allowed.
@@ -83,8 +86,10 @@ pub struct Limits {
     pub cpu_millis: u64,
     /// Its weight when the node is busy, as thousandths of a core it asked for.
     pub cpu_request_millis: u64,
-    /// At more it is killed. Swap is not given on top.
+    /// At more it is killed. Swap is not given on top unless it is asked for.
     pub memory_bytes: u64,
+    /// Memory and swap together, where the kernel counts swap; -1 = unlimited.
+    pub memory_swap_bytes: i64,
     /// -1000 (never) to 1000 (first to be killed when the node is out of memory).
     pub oom_score_adj: i64,
 }
@@ -260,6 +265,7 @@ fn pid_in(text: &str) -> Option<u32> {
 
 impl ContainerSpec {
     fn to_wire(&self, host_network: bool) -> wire::ContainerConfig {
+        let resources = wire::LinuxContainerResources { cpuset_cpus: self.cpuset.clone(), cpuset_mems: self.cpuset_memory.clone(), ..self.limits.to_wire() };
         let env = self.env.iter().map(|(key, value)| wire::KeyValue { key: key.clone(), value: value.clone().into_bytes() });
         wire::ContainerConfig {
             metadata: Some(wire::ContainerMetadata { name: self.name.clone(), attempt: self.attempt }),
@@ -275,7 +281,7 @@ impl ContainerSpec {
             log_path: self.log_path.clone(),
             tty: self.tty,
             stdin: self.stdin,
-            linux: Some(wire::LinuxContainerConfig { resources: Some(self.limits.to_wire()), security_context: Some(self.security(host_network)) }),
+            linux: Some(wire::LinuxContainerConfig { resources: Some(resources), security_context: Some(self.security(host_network)) }),
             ..Default::default()
         }
     }
@@ -383,6 +389,7 @@ impl Limits {
             // 1024 shares a core; 2 is the kernel's least.
             cpu_shares: if asked > 0 { (signed(asked).saturating_mul(1024) / 1000).clamp(2, 262_144) } else { 0 },
             memory_limit_in_bytes: signed(self.memory_bytes),
+            memory_swap_limit_in_bytes: self.memory_swap_bytes,
             oom_score_adj: self.oom_score_adj,
             ..Default::default()
         }
@@ -442,6 +449,9 @@ mod tests {
         let wire = Limits { cpu_millis: 500, memory_bytes: 1 << 20, ..Limits::default() }.to_wire();
         assert_eq!((wire.cpu_quota, wire.cpu_period, wire.cpu_shares, wire.memory_limit_in_bytes), (50_000, 100_000, 512, 1 << 20));
         assert_eq!(Limits::default().to_wire().cpu_quota, 0);
+        let spec = ContainerSpec { cpuset: "0-1".into(), limits: Limits { memory_swap_bytes: -1, ..Limits::default() }, ..ContainerSpec::default() };
+        let wire = spec.to_wire(false).linux.unwrap().resources.unwrap();
+        assert_eq!((wire.cpuset_cpus.as_str(), wire.cpuset_mems.as_str(), wire.memory_swap_limit_in_bytes), ("0-1", "", -1));
     }
 
     #[test]

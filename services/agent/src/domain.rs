@@ -20,4 +20,5 @@ pub mod root;
 pub mod routes;
 pub mod spec;
 pub mod status;
+pub mod tuning;
 pub mod wanted;

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 pub mod fetching;
 mod others;
+mod tuning;
 
 use self::fetching::Fetching;
 use super::isolating::{Isolating, IsolationError};
@@ -58,6 +59,8 @@ pub enum StepError {
     Init { name: String, how: String },
     #[error("{reason}")]
     Root { reason: String },
+    #[error("{reason}")]
+    Tuning { reason: String },
     #[error("what was to be done after the start has failed: {reason}")]
     Hook { reason: String },
     #[error("the instance is not wanted any more")]
@@ -318,6 +321,7 @@ impl Steps {
         let spec = spec::container(&self.node, id, &spec::with_facts(wanted, &self.node, &address), attempt, image, mounts);
         let (container, ()) = tokio::join!(self.cri.create_container(pod, pod_spec, &spec), self.limit_processes(id, wanted));
         let container = container?;
+        self.weigh(id, wanted).await?;
         self.may_run(id, wanted)?;
         if self.checkpoints.lay(id, &container).await? {
             if let Err(source) = self.cri.start_container(&container).await {
@@ -330,6 +334,7 @@ impl Steps {
         }
         self.cri.start_container(&container).await?;
         self.limit_files(&container, wanted).await;
+        self.check_score(&container, wanted).await?;
         if let Err(reason) = hooks::run(&self.cri, &container, &address, &wanted.post_start, hooks::POST_START).await {
             self.cri.stop_container(&container, Duration::ZERO).await?;
             return Err(StepError::Hook { reason });

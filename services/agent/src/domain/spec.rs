@@ -8,6 +8,8 @@ use gantry_cri::{ContainerSpec, Device, Dns, Limits, Mount, PodSpec, Seccomp};
 use gantry_kernel::InstanceId;
 use sha2::{Digest, Sha256};
 
+use super::tuning;
+
 /// Labels on pods and containers; by them a restarted agent finds what is its own.
 pub mod label {
     pub const NODE: &str = "gantry.io/node";
@@ -194,6 +196,7 @@ pub fn hostname(name: &str) -> String {
 pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, attempt: u32, image: &str, mounts: Vec<Mount>) -> ContainerSpec {
     let limits = instance.limits.unwrap_or_default();
     let requests = instance.requests.unwrap_or_default();
+    let tuned = instance.tuning.clone().unwrap_or_default();
     ContainerSpec {
         name: "main".into(),
         attempt,
@@ -210,9 +213,11 @@ pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, at
             cpu_millis: limits.cpu_millis,
             cpu_request_millis: requests.cpu_millis,
             memory_bytes: limits.memory_bytes,
-            // Killed before the platform when the node runs out of memory, and greedy ones before those that keep a limit.
-            oom_score_adj: if limits.memory_bytes > 0 { 500 } else { 900 },
+            memory_swap_bytes: tuned.memory_swap_bytes,
+            oom_score_adj: tuning::oom_score_adj(instance),
         },
+        cpuset: tuned.cpuset,
+        cpuset_memory: tuned.cpuset_memory,
         privileged: instance.privileged,
         read_only_root: instance.read_only_root,
         cap_add: instance.cap_add.clone(),

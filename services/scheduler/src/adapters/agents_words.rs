@@ -12,7 +12,7 @@ use crate::domain::engine::{
     Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService,
 };
 use crate::domain::isolation;
-use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
+use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Tuning, Workload};
 use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
@@ -277,6 +277,7 @@ fn container(spec: &Workload) -> proto::WantedInstance {
         env_facts: spec.env_facts.iter().filter_map(|(name, f)| Some(proto::EnvFact { name: name.clone(), fact: fact(f)?.into() })).collect(),
         fs_group: spec.fs_group,
         run_as_non_root: spec.run_as_non_root,
+        tuning: tuning(&spec.tuning),
         new_privileges: match spec.no_new_privileges {
             None => "",
             Some(true) => "no",
@@ -363,6 +364,18 @@ fn selinux(label: &str) -> String {
 fn content(file: &File) -> Vec<u8> {
     let text = file.content.clone();
     if file.base64 { STANDARD.decode(&text).unwrap_or(text.into_bytes()) } else { text.into_bytes() }
+}
+
+/// Nothing where there is nothing that nodes do.
+fn tuning(from: &Tuning) -> Option<proto::Tuning> {
+    let out = proto::Tuning {
+        cpu_shares: from.cpu_shares,
+        cpuset: from.cpuset.clone(),
+        cpuset_memory: from.cpuset_memory.clone(),
+        memory_swap_bytes: from.memory_swap_bytes,
+        oom_score_adj: from.oom_score_adj,
+    };
+    (out != proto::Tuning::default()).then_some(out)
 }
 
 fn resources(from: &Resources) -> proto::Resources {

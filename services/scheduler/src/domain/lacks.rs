@@ -81,10 +81,8 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(w.init_process, format!("{at}.init_process"), "no init process is added: use an image that brings one");
     out.when(!w.dns.policy.is_empty(), format!("{at}.dns.policy"), "names of the space are always served beside other resolvers");
     let tuned = &w.tuning;
-    let cpu = tuned.cpu_shares > 0 || !tuned.cpuset.is_empty() || !tuned.cpuset_memory.is_empty();
-    out.when(cpu, format!("{at}.tuning"), "processors are not bound or weighed by hand on nodes yet");
-    out.when(tuned.memory_swap_bytes != 0 || tuned.swappiness.is_some(), format!("{at}.tuning"), "instances get no swap");
-    out.when(tuned.oom_kill_disable || tuned.oom_score_adj != 0, format!("{at}.tuning"), "the node decides who ends when memory runs out");
+    out.when(tuned.swappiness.is_some(), format!("{at}.tuning"), "how readily memory is swapped is the node's own: cgroup v2 knows no other");
+    out.when(tuned.oom_kill_disable, format!("{at}.tuning"), "what is over its memory's limit is always ended: use `oom_score_adj` to say who is first");
     out.when(tuned.block_weight > 0, format!("{at}.tuning"), "disk bandwidth is not shared out on nodes yet");
     out.when(!tuned.cgroup_parent.is_empty(), format!("{at}.tuning"), "instances always stand below the agent's own group");
     hooks(at, w, out);
