@@ -101,6 +101,8 @@ pub struct Done {
 pub struct Steps {
     pub cri: Cri,
     pub node: String,
+    /// The node's own; empty if it has none.
+    pub address: String,
     pub folders: Folders,
     /// Resolvers written into pods that bring search names.
     pub resolvers: Vec<String>,
@@ -318,7 +320,7 @@ impl Steps {
             }
             None => self.folders.prepare(id, wanted, &hosts).await?,
         };
-        let spec = spec::container(&self.node, id, &spec::with_facts(wanted, &self.node, &address), attempt, image, mounts);
+        let spec = spec::container(&self.node, id, &spec::with_facts(wanted, (&self.node, &self.address), &address), attempt, image, mounts);
         let (container, ()) = tokio::join!(self.cri.create_container(pod, pod_spec, &spec), self.limit_processes(id, wanted));
         let container = container?;
         self.weigh(id, wanted).await?;

@@ -152,7 +152,8 @@ pub fn hostname_of(instance: &wire::WantedInstance) -> String {
 }
 
 /// With the variables that only the node can fill. `$(NAME)` of these is filled in command, arguments and other variables.
-pub fn with_facts(instance: &wire::WantedInstance, node: &str, address: &str) -> wire::WantedInstance {
+/// `node`: its name and its address.
+pub fn with_facts(instance: &wire::WantedInstance, node: (&str, &str), address: &str) -> wire::WantedInstance {
     let mut out = instance.clone();
     let labels = out.labels.clone().unwrap_or_default();
     let (limits, requests) = (out.limits.unwrap_or_default(), out.requests.unwrap_or_default());
@@ -165,7 +166,8 @@ pub fn with_facts(instance: &wire::WantedInstance, node: &str, address: &str) ->
             "instance_id" => out.instance_id.clone(),
             "number" => out.name.rsplit_once('-').map(|(_, n)| n.to_owned()).unwrap_or_default(),
             "address" => address.to_owned(),
-            "node" => node.to_owned(),
+            "node" => node.0.to_owned(),
+            "node_address" => node.1.to_owned(),
             "application" => labels.app.clone(),
             "workload" => labels.workload.clone(),
             "space" => labels.space.clone(),
@@ -299,13 +301,19 @@ mod tests {
             name: "shop-web-3".into(),
             args: vec!["--ip=$(IP)".into(), "$(OTHER)".into()],
             env: vec![wire::KeyValue { name: "URL".into(), value: "http://$(IP):80".into() }],
-            env_facts: vec![fact("IP", "address"), fact("N", "number"), fact("MEM", "memory_limit"), fact("X", "from the future")],
+            env_facts: vec![
+                fact("IP", "address"),
+                fact("N", "number"),
+                fact("MEM", "memory_limit"),
+                fact("HOST", "node_address"),
+                fact("X", "from the future"),
+            ],
             limits: Some(wire::Resources { memory_bytes: 1 << 20, ..Default::default() }),
             ..instance()
         };
-        let got = with_facts(&wanted, "n1", "10.0.0.7");
+        let got = with_facts(&wanted, ("n1", "192.168.1.2"), "10.0.0.7");
         let env: Vec<_> = got.env.iter().map(|e| format!("{}={}", e.name, e.value)).collect();
-        assert_eq!(env, ["URL=http://10.0.0.7:80", "IP=10.0.0.7", "N=3", "MEM=1048576"]);
+        assert_eq!(env, ["URL=http://10.0.0.7:80", "IP=10.0.0.7", "N=3", "MEM=1048576", "HOST=192.168.1.2"]);
         assert_eq!(got.args, ["--ip=10.0.0.7", "$(OTHER)"]);
     }
 

@@ -140,7 +140,11 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
     let other = |c: &Container| {
         let mut spec = Workload::default();
         spec.adopt(c.clone());
+        // What is asked of the whole instance counts for each container, and what a variable is filled with is the whole's.
         spec.fs_group = from.spec.fs_group;
+        spec.labels.clone_from(&from.spec.labels);
+        spec.annotations.clone_from(&from.spec.annotations);
+        spec.service_account.clone_from(&from.spec.service_account);
         proto::WantedInstance { name: c.name.clone(), keeps_running: c.keeps_running, credential: credential.clone(), ..container(&spec) }
     };
     proto::WantedInstance {
@@ -303,6 +307,9 @@ fn described(spec: &Workload) -> impl Iterator<Item = (String, String)> {
         let value = match fact {
             EnvFact::Label(label) => spec.labels.get(label),
             EnvFact::Annotation(annotation) => spec.annotations.get(annotation),
+            // As the document calls it, and a cluster one of which nothing is said; there is no such account here.
+            EnvFact::ServiceAccount if spec.service_account.is_empty() => return Some((name.clone(), "default".to_owned())),
+            EnvFact::ServiceAccount => Some(&spec.service_account),
             _ => return None,
         };
         Some((name.clone(), value.cloned().unwrap_or_default()))
@@ -316,6 +323,7 @@ fn fact(fact: &EnvFact) -> Option<&'static str> {
         EnvFact::Number => "number",
         EnvFact::Address => "address",
         EnvFact::Node => "node",
+        EnvFact::NodeAddress => "node_address",
         EnvFact::Application => "application",
         EnvFact::Workload => "workload",
         EnvFact::Space => "space",
@@ -323,7 +331,7 @@ fn fact(fact: &EnvFact) -> Option<&'static str> {
         EnvFact::MemoryLimit => "memory_limit",
         EnvFact::CpuRequest => "cpu_request",
         EnvFact::MemoryRequest => "memory_request",
-        EnvFact::NodeAddress | EnvFact::ServiceAccount | EnvFact::Label(_) | EnvFact::Annotation(_) => return None,
+        EnvFact::ServiceAccount | EnvFact::Label(_) | EnvFact::Annotation(_) => return None,
     })
 }
 

@@ -4,7 +4,7 @@
 mod kubernetes;
 mod worth;
 
-use super::model::{Container, EnvFact, Hook, Model, Network, PathKind, Protocol, Service, Workload, WorkloadKind};
+use super::model::{Container, Hook, Model, Network, PathKind, Protocol, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 pub use worth::worth_knowing;
@@ -92,8 +92,6 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
         "instances get no account of a cluster from the nodes",
     );
     out.when(w.service_token == Some(true), format!("{at}.service_token"), "instances get no account of a cluster from the nodes");
-    let unknown = |fact: &EnvFact| matches!(fact, EnvFact::NodeAddress | EnvFact::ServiceAccount);
-    out.when(w.env_facts.values().any(unknown), format!("{at}.env_facts"), "the node's address and service accounts are not given to instances yet");
 }
 
 fn interfaces(at: &str, w: &Workload, model: &Model, out: &mut Listing) {
