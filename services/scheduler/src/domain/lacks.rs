@@ -49,8 +49,8 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
     }
     for (name, network) in &model.networks {
         let at = format!("networks.{name}");
-        out.when(network.internal, format!("{at}.internal"), "networks are not closed to the outside yet");
         if network.is_of_nodes() {
+            out.when(network.internal, format!("{at}.internal"), "networks of the nodes are closed by whoever routes them: name no gateway");
             let other = network.options.keys().any(|name| !network.known_option(name));
             out.when(
                 other,
