@@ -19,6 +19,9 @@ use super::sub_paths::{self, SubPathError};
 use super::volumes::{Owner, VolumeError, Volumes};
 use crate::domain::ephemeral::scratch_folder;
 
+/// Names that an instance can call, and where each leads.
+pub type Names = BTreeMap<String, Vec<IpAddr>>;
+
 /// Among an instance's own folders the one that is in memory.
 const MEMORY: &str = "memory";
 
@@ -419,13 +422,13 @@ async fn make(path: &Path, mode: u32, what: &'static str) -> Result<(), FolderEr
 }
 
 /// The text of a hosts file: the machine itself, then the names of the space.
-pub fn hosts_text(own_address: &str, own_name: &str, names: &BTreeMap<String, IpAddr>) -> String {
+pub fn hosts_text(own_address: &str, own_name: &str, names: &Names) -> String {
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
     if !own_address.is_empty() {
         text.push_str(&format!("{own_address} {own_name}\n"));
     }
-    for (name, address) in names {
-        text.push_str(&format!("{address} {name}\n"));
+    for (name, addresses) in names {
+        addresses.iter().for_each(|address| text.push_str(&format!("{address} {name}\n")));
     }
     text
 }

@@ -1,7 +1,7 @@
 //! Carries out one planned step. Each step may die half-way; the next plan starts from what is there then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::isolating::{Isolating, IsolationError};
 use super::keeper::chain;
 use super::lease::{self, Lease};
 use crate::adapters::checkpoints::{CheckpointError, Checkpoints};
-use crate::adapters::folders::{FolderError, Folders, hosts_text};
+use crate::adapters::folders::{FolderError, Folders, Names, hosts_text};
 use crate::adapters::machine::{CommandError, Sleep};
 use crate::adapters::nics::{NicError, Nics};
 use crate::adapters::{guarding, hooks, machine};
@@ -128,7 +128,7 @@ pub struct Steps {
 impl Steps {
     /// # Errors
     /// [`StepError`]; trying again later is always right.
-    pub async fn take(&self, action: Action, instance: Option<WantedInstance>, names: BTreeMap<String, IpAddr>) -> Result<Done, StepError> {
+    pub async fn take(&self, action: Action, instance: Option<WantedInstance>, names: Names) -> Result<Done, StepError> {
         match (action, instance) {
             (Action::Create { instance: id, attempt }, Some(wanted)) => {
                 let (image, digest) = self.image(id, &wanted, &wanted).await?;
@@ -308,7 +308,7 @@ impl Steps {
         pod_spec: &PodSpec,
         attempt: u32,
         (image, digest): (&str, String),
-        names: &BTreeMap<String, IpAddr>,
+        names: &Names,
         prepared: Option<Vec<Mount>>,
     ) -> Result<Done, StepError> {
         let address = self.cri.pod_status(pod).await?.address;

@@ -83,6 +83,7 @@ impl Wanted {
             }
             let mut service = service;
             service.aliases.retain(|alias| name(alias));
+            service.singles.retain(|one| one.names.iter().all(|n| name(n)) && one.address.parse::<IpAddr>().is_ok());
             service.public_addresses.retain(|at| {
                 let good = at.address.parse::<Ipv4Addr>().is_ok() && port(at.port);
                 if !good {

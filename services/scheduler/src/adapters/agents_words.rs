@@ -448,6 +448,7 @@ fn service(from: &WantedService) -> proto::WantedService {
         headers: from.headers.iter().map(|(h, to)| proto::HeaderTo { name: h.name.clone(), value: h.value.clone(), service_id: to.clone() }).collect(),
         hold: from.hold,
         access: (from.access != Access::default()).then(|| access(&from.access)),
+        singles: from.singles.iter().map(|s| proto::Single { names: s.names.clone(), address: s.address.clone(), ready: s.ready }).collect(),
         public_addresses: from.public.iter().map(|(address, port)| proto::PublicAddress { address: address.to_string(), port: (*port).into() }).collect(),
     }
 }

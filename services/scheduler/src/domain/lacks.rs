@@ -160,7 +160,7 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
 }
 
 fn serving(at: &str, s: &Service, out: &mut Listing) {
-    out.when(s.headless, format!("{at}.headless"), "the name means one balanced address; single instances have no names yet");
+    out.when(s.headless && s.port == 0, format!("{at}.headless"), "a name leads to the instances of a service with ports: name those that they listen on");
     out.when(
         s.sticky_seconds > 0,
         format!("{at}.sticky_seconds"),

@@ -1,7 +1,6 @@
 //! The further containers of an instance: those before the main one, each to its end, and those beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -10,7 +9,7 @@ use gantry_cri::{ContainerState, PodSpec};
 use gantry_kernel::InstanceId;
 
 use super::{StepError, Steps};
-use crate::adapters::folders::hosts_text;
+use crate::adapters::folders::{Names, hosts_text};
 use crate::adapters::hooks;
 use crate::adapters::probe::ask;
 use crate::domain::health::{Health, Probe, Purpose, probes};
@@ -22,13 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 impl Steps {
     /// Runs the init containers in their order, and starts the sidecars. A new pod runs all of them, a container that is started
     /// again in its pod none.
-    pub(super) async fn before(
-        &self,
-        id: InstanceId,
-        wanted: &WantedInstance,
-        (pod, pod_spec): (&str, &PodSpec),
-        names: &BTreeMap<String, IpAddr>,
-    ) -> Result<(), StepError> {
+    pub(super) async fn before(&self, id: InstanceId, wanted: &WantedInstance, (pod, pod_spec): (&str, &PodSpec), names: &Names) -> Result<(), StepError> {
         for container in &wanted.init {
             let started = self.beside(id, wanted, container, (pod, pod_spec), 0, names).await?;
             if container.keeps_running {
@@ -91,7 +84,7 @@ impl Steps {
         container: &WantedInstance,
         (pod, pod_spec): (&str, &PodSpec),
         attempt: u32,
-        names: &BTreeMap<String, IpAddr>,
+        names: &Names,
     ) -> Result<String, StepError> {
         let (image, _) = self.image(id, wanted, container).await?;
         let address = self.cri.pod_status(pod).await?.address;
