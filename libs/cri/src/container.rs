@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::{LONG, SHORT, bounded};
-use crate::pod::{absent_is_fine, namespaces};
+use crate::pod::absent_is_fine;
 use crate::{Cri, CriError, PodSpec, wire};
 
 /// What a container is to be. `name` and `attempt` must be unique in the pod.
@@ -161,7 +161,7 @@ impl Cri {
     pub async fn create_container(&self, pod: &str, pod_spec: &PodSpec, spec: &ContainerSpec) -> Result<String, CriError> {
         let request = wire::CreateContainerRequest {
             pod_sandbox_id: pod.into(),
-            config: Some(spec.to_wire(pod_spec.host_network)),
+            config: Some(spec.to_wire(pod_spec.namespaces())),
             sandbox_config: Some(pod_spec.to_wire()),
         };
         Ok(bounded("create container", LONG, self.runtime.clone().create_container(request)).await?.container_id)
@@ -264,7 +264,7 @@ fn pid_in(text: &str) -> Option<u32> {
 }
 
 impl ContainerSpec {
-    fn to_wire(&self, host_network: bool) -> wire::ContainerConfig {
+    fn to_wire(&self, namespaces: wire::NamespaceOption) -> wire::ContainerConfig {
         let resources = wire::LinuxContainerResources { cpuset_cpus: self.cpuset.clone(), cpuset_mems: self.cpuset_memory.clone(), ..self.limits.to_wire() };
         let env = self.env.iter().map(|(key, value)| wire::KeyValue { key: key.clone(), value: value.clone().into_bytes() });
         wire::ContainerConfig {
@@ -281,19 +281,19 @@ impl ContainerSpec {
             log_path: self.log_path.clone(),
             tty: self.tty,
             stdin: self.stdin,
-            linux: Some(wire::LinuxContainerConfig { resources: Some(resources), security_context: Some(self.security(host_network)) }),
+            linux: Some(wire::LinuxContainerConfig { resources: Some(resources), security_context: Some(self.security(namespaces)) }),
             ..Default::default()
         }
     }
 
-    fn security(&self, host_network: bool) -> wire::LinuxContainerSecurityContext {
+    fn security(&self, namespaces: wire::NamespaceOption) -> wire::LinuxContainerSecurityContext {
         let (uid, gid, name) = parse_user(&self.user);
         let bare = |caps: &[String]| caps.iter().map(|c| c.strip_prefix("CAP_").unwrap_or(c).to_owned()).collect();
         let paths = |list: &[&str]| if self.privileged { Vec::new() } else { list.iter().map(|p| (*p).to_owned()).collect() };
         wire::LinuxContainerSecurityContext {
             capabilities: Some(wire::Capability { add_capabilities: bare(&self.cap_add), drop_capabilities: bare(&self.cap_drop) }),
             privileged: self.privileged,
-            namespace_options: Some(namespaces(host_network)),
+            namespace_options: Some(namespaces),
             run_as_user: uid.map(|value| wire::Int64Value { value }),
             run_as_group: gid.map(|value| wire::Int64Value { value }),
             run_as_username: name,
@@ -437,6 +437,18 @@ mod tests {
     }
 
     #[test]
+    fn namespaces_are_the_hosts_only_where_that_is_said() {
+        use wire::NamespaceMode::{Container, Node, Pod};
+        let modes = |pod: PodSpec| {
+            let of = pod.namespaces();
+            (of.network(), of.pid(), of.ipc())
+        };
+        assert_eq!(modes(PodSpec::default()), (Pod, Container, Pod));
+        assert_eq!(modes(PodSpec { host_pid: true, host_ipc: true, ..PodSpec::default() }), (Pod, Node, Node));
+        assert_eq!(modes(PodSpec { host_network: true, ..PodSpec::default() }), (Node, Container, Pod));
+    }
+
+    #[test]
     fn mounts_are_private_unless_something_else_is_said() {
         let wire = |propagation| Mount { propagation, ..Mount::default() }.to_wire().propagation();
         assert_eq!(Mount::default().to_wire().propagation(), wire::MountPropagation::PropagationPrivate);
@@ -450,7 +462,7 @@ mod tests {
         assert_eq!((wire.cpu_quota, wire.cpu_period, wire.cpu_shares, wire.memory_limit_in_bytes), (50_000, 100_000, 512, 1 << 20));
         assert_eq!(Limits::default().to_wire().cpu_quota, 0);
         let spec = ContainerSpec { cpuset: "0-1".into(), limits: Limits { memory_swap_bytes: -1, ..Limits::default() }, ..ContainerSpec::default() };
-        let wire = spec.to_wire(false).linux.unwrap().resources.unwrap();
+        let wire = spec.to_wire(PodSpec::default().namespaces()).linux.unwrap().resources.unwrap();
         assert_eq!((wire.cpuset_cpus.as_str(), wire.cpuset_mems.as_str(), wire.memory_swap_limit_in_bytes), ("0-1", "", -1));
     }
 

@@ -129,6 +129,8 @@ pub fn pod(node: &str, id: InstanceId, instance: &wire::WantedInstance, attempt:
         cgroup_parent: cgroup(id),
         runtime_class: instance.runtime_class.clone(),
         privileged: instance.privileged,
+        host_pid: instance.host_pid,
+        host_ipc: instance.host_ipc,
         up_bps: if instance.up_bps > 0 { instance.up_bps } else { limits.bandwidth_bps },
         down_bps: if instance.down_bps > 0 { instance.down_bps } else { limits.bandwidth_bps },
         ..PodSpec::default()

@@ -155,6 +155,8 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
         labels: Some(labels(&from.home, from.app, from.app_name.as_str(), from.workload.as_str(), from.revision)),
         stopping: from.stopping,
         fenced: from.spec.placement.fenced,
+        host_pid: from.spec.sharing.host_pid,
+        host_ipc: from.spec.sharing.host_ipc,
         guard: watch.map(guard),
         after: from
             .spec
@@ -456,3 +458,6 @@ fn service(from: &WantedService) -> proto::WantedService {
 fn access(from: &Access) -> proto::ServiceAccess {
     proto::ServiceAccess { allow: from.allow.clone(), deny: from.deny.clone(), requests_per_second: from.requests_per_second, concurrent: from.concurrent }
 }
+
+#[cfg(test)]
+mod tests;

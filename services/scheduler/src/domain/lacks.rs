@@ -74,8 +74,7 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     let asked = |c: &Container| !c.keeps_running && !c.probes.is_empty();
     out.when(w.init.iter().any(asked), format!("{at}.init"), "an init container that ends is waited for, not asked: its probes have no effect");
     out.when(w.sharing.host_network, format!("{at}.sharing.host_network"), "instances always have a network of their own");
-    out.when(w.sharing.host_pid, format!("{at}.sharing.host_pid"), "the node's processes are not shown to instances");
-    out.when(w.sharing.host_ipc, format!("{at}.sharing.host_ipc"), "the node's IPC namespace is not shared with instances");
+    out.when(w.sharing.processes, format!("{at}.sharing.processes"), "the containers of an instance do not see each other's processes yet");
     out.when(w.sharing.network_of.is_some(), format!("{at}.sharing.network_of"), "instances of two workloads do not share a network namespace yet");
     out.when(!w.extended.is_empty(), format!("{at}.extended"), "nodes do not count GPUs and other extended resources yet");
     out.when(w.init_process, format!("{at}.init_process"), "no init process is added: use an image that brings one");

@@ -55,11 +55,11 @@ fn every_fault_is_told_with_path_and_line() {
 
 #[test]
 fn the_engine_lacks_are_told_with_their_own_lines() {
-    let text = format!("{HEAD}spec:\n  workloads:\n    web:\n      image: x\n      sharing:\n        host_pid: true\n");
+    let text = format!("{HEAD}spec:\n  workloads:\n    web:\n      image: x\n      sharing:\n        host_network: true\n");
     let reading = read(&Document::alone(&text));
     reading.remarks.lacking(crate::domain::lacks::containerd(&reading.model));
     let refused = reading.finish(false).unwrap_err();
-    assert_eq!((refused[0].path.as_str(), refused[0].line), ("spec.workloads.web.sharing.host_pid", 9));
+    assert_eq!((refused[0].path.as_str(), refused[0].line), ("spec.workloads.web.sharing.host_network", 9));
 }
 
 proptest! {
