@@ -1,5 +1,5 @@
-//! Folders of network file systems (NFS) that instances see, and what is shown of a volume alone. Each is mounted for one instance, in a folder apart from what the agent
-//! clears: what is on the server must never be taken for something of the node's.
+//! Folders of network file systems (NFS) that instances see, and what is shown of a volume alone. Each is mounted for one instance, in a
+//! folder apart from what the agent clears: what is on the server, or in the volume, must never be taken for something of the instance's.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

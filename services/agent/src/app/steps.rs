@@ -320,7 +320,7 @@ impl Steps {
             }
             None => self.folders.prepare(id, wanted, &hosts).await?,
         };
-        let spec = spec::container(&self.node, id, &spec::with_facts(wanted, (&self.node, &self.address), &address), attempt, image, mounts);
+        let spec = spec::container(&self.node, id, &spec::with_facts(wanted, (self.node.as_str(), self.address.as_str()), &address), attempt, image, mounts);
         let (container, ()) = tokio::join!(self.cri.create_container(pod, pod_spec, &spec), self.limit_processes(id, wanted));
         let container = container?;
         self.weigh(id, wanted).await?;

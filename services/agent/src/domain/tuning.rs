@@ -14,9 +14,9 @@ pub fn oom_score_adj(instance: &wire::WantedInstance) -> i64 {
     }
 }
 
-/// Shares of processor time (cgroup v1, 1024 of one that says nothing) as a weight of cgroup v2 (100 of such a one), as runc counts it.
+/// Shares of processor time (cgroup v1, where who says nothing has 1024) as a weight of cgroup v2, where such a one has 100.
 pub fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+    (shares.saturating_mul(100) / 1024).clamp(1, 10_000)
 }
 
 /// Whether the engine did as it was asked; `found` is the process's `oom_score_adj`.
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn shares_become_weights() {
-        assert_eq!((weight(0), weight(2), weight(1024), weight(262_144), weight(u64::MAX)), (1, 1, 39, 10_000, 10_000));
+        assert_eq!((weight(2), weight(512), weight(1024), weight(262_144), weight(u64::MAX)), (1, 50, 100, 10_000, 10_000));
     }
 
     #[test]

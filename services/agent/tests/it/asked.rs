@@ -74,7 +74,7 @@ async fn what_documents_ask_of_containers_is_so_or_refused_with_the_reason() {
     let group = format!("/gantry/{}", id(1));
     let weight = [format!("/sys/fs/cgroup/cpu{group}/cpu.shares"), format!("/sys/fs/cgroup{group}/cpu.weight")];
     let weight = weight.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap();
-    assert!(["512", "20"].contains(&weight.trim()), "{weight}");
+    assert!(["512", "50"].contains(&weight.trim()), "{weight}");
 
     stage.until("root is refused", || stage.status(&node, 2).reason.contains("must not run as root")).await;
     stage.until("a link is refused", || stage.status(&node, 3).reason.contains("is a link")).await;

@@ -91,7 +91,7 @@ impl Steps {
         let mounts = self.folders.prepare_for(id, wanted, container, &hosts_text(&address, &pod_spec.hostname, names)).await?;
         // What only the node knows is told of the instance, with the container's own limits.
         let about = WantedInstance { name: wanted.name.clone(), instance_id: wanted.instance_id.clone(), labels: wanted.labels.clone(), ..container.clone() };
-        let filled = WantedInstance { name: container.name.clone(), ..spec::with_facts(&about, (&self.node, &self.address), &address) };
+        let filled = WantedInstance { name: container.name.clone(), ..spec::with_facts(&about, (self.node.as_str(), self.address.as_str()), &address) };
         let made = self.cri.create_container(pod, pod_spec, &spec::beside(&self.node, id, wanted, &filled, attempt, &image, mounts)).await?;
         self.limit_processes(id, wanted).await;
         self.may_run(id, wanted)?;
