@@ -32,7 +32,7 @@ async fn what_documents_ask_of_containers_is_so_or_refused_with_the_reason() {
         mounts: vec![
             mount("volume", "acme.data", "/all"),
             wire::Mount { sub_path: "inner/www".into(), ..mount("volume", "acme.data", "/data") },
-            wire::Mount { sub_path: "inner/www/".into(), read_only: true, propagation: "slave".into(), ..mount("volume", "acme.data", "/inner") },
+            wire::Mount { sub_path: "inner/www/".into(), read_only: true, ..mount("volume", "acme.data", "/inner") },
         ],
         files: vec![wire::FileContent { path: "/run/own".into(), content: b"own\n".to_vec(), mode: 0o400, uid: 1000, ..Default::default() }],
         env_facts: vec![wire::EnvFact { name: "HOST".into(), fact: "node_address".into() }],
