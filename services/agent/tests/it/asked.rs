@@ -14,7 +14,7 @@ fn mount(kind: &str, source: &str, target: &str) -> wire::Mount {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_documents_ask_of_containers_is_so_or_refused_with_the_reason() {
     let Some(stage) = Stage::new().await else { return };
-    gantry_testkit::clause("6.3.2.a");
+    gantry_testkit::clause("6.3.2.b");
     let node = stage.agent().await;
     let header = |name: &str, value: &str| wire::KeyValue { name: name.into(), value: value.into() };
     // One that this test may run on.
