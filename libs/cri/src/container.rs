@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::{LONG, SHORT, bounded};
-use crate::pod::{absent_is_fine, namespaces};
+use crate::pod::absent_is_fine;
 use crate::{Cri, CriError, PodSpec, wire};
 
 /// What a container is to be. `name` and `attempt` must be unique in the pod.
@@ -31,6 +31,9 @@ pub struct ContainerSpec {
     /// Log file below the pod's `log_directory`; empty = output is dropped.
     pub log_path: String,
     pub limits: Limits,
+    /// Processors and memory nodes it runs on: `0-3,7`; all if empty.
+    pub cpuset: String,
+    pub cpuset_memory: String,
     pub privileged: bool,
     pub read_only_root: bool,
     /// With or without `CAP_`; `ALL` is allowed.
@@ -49,11 +52,23 @@ pub struct ContainerSpec {
 }
 
 /// A folder or file of the host seen in the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
     pub host: PathBuf,
     pub container: String,
     pub read_only: bool,
+    pub propagation: Propagation,
+}
+
+/// Whether what is mounted below a mount is seen on its other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    #[default]
+    Private,
+    /// What the host mounts is seen in the container.
+    HostToContainer,
+    /// Also what the container mounts on the host, for which it must be privileged.
+    Bidirectional,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +86,10 @@ pub struct Limits {
     pub cpu_millis: u64,
     /// Its weight when the node is busy, as thousandths of a core it asked for.
     pub cpu_request_millis: u64,
-    /// At more it is killed. Swap is not given on top.
+    /// At more it is killed. Swap is not given on top unless it is asked for.
     pub memory_bytes: u64,
+    /// Memory and swap together, where the kernel counts swap; -1 = unlimited.
+    pub memory_swap_bytes: i64,
     /// -1000 (never) to 1000 (first to be killed when the node is out of memory).
     pub oom_score_adj: i64,
 }
@@ -144,7 +161,7 @@ impl Cri {
     pub async fn create_container(&self, pod: &str, pod_spec: &PodSpec, spec: &ContainerSpec) -> Result<String, CriError> {
         let request = wire::CreateContainerRequest {
             pod_sandbox_id: pod.into(),
-            config: Some(spec.to_wire(pod_spec.host_network)),
+            config: Some(spec.to_wire(pod_spec.namespaces())),
             sandbox_config: Some(pod_spec.to_wire()),
         };
         Ok(bounded("create container", LONG, self.runtime.clone().create_container(request)).await?.container_id)
@@ -247,7 +264,8 @@ fn pid_in(text: &str) -> Option<u32> {
 }
 
 impl ContainerSpec {
-    fn to_wire(&self, host_network: bool) -> wire::ContainerConfig {
+    fn to_wire(&self, namespaces: wire::NamespaceOption) -> wire::ContainerConfig {
+        let resources = wire::LinuxContainerResources { cpuset_cpus: self.cpuset.clone(), cpuset_mems: self.cpuset_memory.clone(), ..self.limits.to_wire() };
         let env = self.env.iter().map(|(key, value)| wire::KeyValue { key: key.clone(), value: value.clone().into_bytes() });
         wire::ContainerConfig {
             metadata: Some(wire::ContainerMetadata { name: self.name.clone(), attempt: self.attempt }),
@@ -263,19 +281,19 @@ impl ContainerSpec {
             log_path: self.log_path.clone(),
             tty: self.tty,
             stdin: self.stdin,
-            linux: Some(wire::LinuxContainerConfig { resources: Some(self.limits.to_wire()), security_context: Some(self.security(host_network)) }),
+            linux: Some(wire::LinuxContainerConfig { resources: Some(resources), security_context: Some(self.security(namespaces)) }),
             ..Default::default()
         }
     }
 
-    fn security(&self, host_network: bool) -> wire::LinuxContainerSecurityContext {
+    fn security(&self, namespaces: wire::NamespaceOption) -> wire::LinuxContainerSecurityContext {
         let (uid, gid, name) = parse_user(&self.user);
         let bare = |caps: &[String]| caps.iter().map(|c| c.strip_prefix("CAP_").unwrap_or(c).to_owned()).collect();
         let paths = |list: &[&str]| if self.privileged { Vec::new() } else { list.iter().map(|p| (*p).to_owned()).collect() };
         wire::LinuxContainerSecurityContext {
             capabilities: Some(wire::Capability { add_capabilities: bare(&self.cap_add), drop_capabilities: bare(&self.cap_drop) }),
             privileged: self.privileged,
-            namespace_options: Some(namespaces(host_network)),
+            namespace_options: Some(namespaces),
             run_as_user: uid.map(|value| wire::Int64Value { value }),
             run_as_group: gid.map(|value| wire::Int64Value { value }),
             run_as_username: name,
@@ -324,7 +342,18 @@ fn parse_user(user: &str) -> (Option<i64>, Option<i64>, String) {
 
 impl Mount {
     fn to_wire(&self) -> wire::Mount {
-        wire::Mount { container_path: self.container.clone(), host_path: self.host.display().to_string(), readonly: self.read_only, ..Default::default() }
+        let propagation = match self.propagation {
+            Propagation::Private => wire::MountPropagation::PropagationPrivate,
+            Propagation::HostToContainer => wire::MountPropagation::PropagationHostToContainer,
+            Propagation::Bidirectional => wire::MountPropagation::PropagationBidirectional,
+        };
+        wire::Mount {
+            container_path: self.container.clone(),
+            host_path: self.host.display().to_string(),
+            readonly: self.read_only,
+            propagation: propagation.into(),
+            ..Default::default()
+        }
     }
 }
 
@@ -360,6 +389,7 @@ impl Limits {
             // 1024 shares a core; 2 is the kernel's least.
             cpu_shares: if asked > 0 { (signed(asked).saturating_mul(1024) / 1000).clamp(2, 262_144) } else { 0 },
             memory_limit_in_bytes: signed(self.memory_bytes),
+            memory_swap_limit_in_bytes: self.memory_swap_bytes,
             oom_score_adj: self.oom_score_adj,
             ..Default::default()
         }
@@ -407,10 +437,33 @@ mod tests {
     }
 
     #[test]
+    fn namespaces_are_the_hosts_only_where_that_is_said() {
+        use wire::NamespaceMode::{Container, Node, Pod};
+        let modes = |pod: PodSpec| {
+            let of = pod.namespaces();
+            (of.network(), of.pid(), of.ipc())
+        };
+        assert_eq!(modes(PodSpec::default()), (Pod, Container, Pod));
+        assert_eq!(modes(PodSpec { host_pid: true, host_ipc: true, ..PodSpec::default() }), (Pod, Node, Node));
+        assert_eq!(modes(PodSpec { host_network: true, ..PodSpec::default() }), (Node, Container, Pod));
+    }
+
+    #[test]
+    fn mounts_are_private_unless_something_else_is_said() {
+        let wire = |propagation| Mount { propagation, ..Mount::default() }.to_wire().propagation();
+        assert_eq!(Mount::default().to_wire().propagation(), wire::MountPropagation::PropagationPrivate);
+        assert_eq!(wire(Propagation::HostToContainer), wire::MountPropagation::PropagationHostToContainer);
+        assert_eq!(wire(Propagation::Bidirectional), wire::MountPropagation::PropagationBidirectional);
+    }
+
+    #[test]
     fn half_a_core_becomes_half_the_period_and_half_the_shares() {
         let wire = Limits { cpu_millis: 500, memory_bytes: 1 << 20, ..Limits::default() }.to_wire();
         assert_eq!((wire.cpu_quota, wire.cpu_period, wire.cpu_shares, wire.memory_limit_in_bytes), (50_000, 100_000, 512, 1 << 20));
         assert_eq!(Limits::default().to_wire().cpu_quota, 0);
+        let spec = ContainerSpec { cpuset: "0-1".into(), limits: Limits { memory_swap_bytes: -1, ..Limits::default() }, ..ContainerSpec::default() };
+        let wire = spec.to_wire(PodSpec::default().namespaces()).linux.unwrap().resources.unwrap();
+        assert_eq!((wire.cpuset_cpus.as_str(), wire.cpuset_mems.as_str(), wire.memory_swap_limit_in_bytes), ("0-1", "", -1));
     }
 
     #[test]

@@ -11,6 +11,14 @@ pub struct Credential {
     pub password: String,
 }
 
+/// Whom the processes of an image run as if nothing else is said. Neither: nobody said it, so as root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageUser {
+    pub uid: Option<i64>,
+    /// Where the image names its user by a name.
+    pub name: String,
+}
+
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Credential({}, ***)", self.username)
@@ -44,6 +52,16 @@ impl Cri {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The user of an image that the node has; of another one nothing is known.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn image_user(&self, image: &str) -> Result<ImageUser, CriError> {
+        let request = wire::ImageStatusRequest { image: Some(named(image)), verbose: false };
+        let found = bounded("image status", SHORT, self.images.clone().image_status(request)).await?.image.unwrap_or_default();
+        Ok(ImageUser { uid: found.uid.map(|u| u.value), name: found.username })
     }
 
     /// Whether the node has the image.

@@ -25,9 +25,9 @@ mod stream;
 mod task;
 
 pub use client::{Cri, Handler, Version};
-pub use container::{Container, ContainerSpec, ContainerState, ContainerStatus, Device, ExecOutput, Limits, Mount, Seccomp};
+pub use container::{Container, ContainerSpec, ContainerState, ContainerStatus, Device, ExecOutput, Limits, Mount, Propagation, Seccomp};
 pub use error::CriError;
-pub use image::Credential;
+pub use image::{Credential, ImageUser};
 pub use pod::{Dns, HostPort, Pod, PodSpec, PodStatus};
 pub use stats::ContainerUsage;
 pub use stream::{Attach, Exec, Input, Outcome, Output, Streams};

@@ -25,6 +25,10 @@ pub struct PodSpec {
     pub host_ports: Vec<HostPort>,
     /// Share the host's network instead of an own one.
     pub host_network: bool,
+    /// See the host's processes.
+    pub host_pid: bool,
+    /// Share the host's shared memory, semaphores and message queues.
+    pub host_ipc: bool,
     /// Namespaced kernel settings, e.g. `net.ipv4.ip_unprivileged_port_start`.
     pub sysctls: BTreeMap<String, String>,
     /// Cgroup below which the pod's groups are made, e.g. `/gantry/<id>`; empty = the runtime's default.
@@ -108,7 +112,7 @@ impl PodSpec {
             linux: Some(wire::LinuxPodSandboxConfig {
                 cgroup_parent: self.cgroup_parent.clone(),
                 security_context: Some(wire::LinuxSandboxSecurityContext {
-                    namespace_options: Some(namespaces(self.host_network)),
+                    namespace_options: Some(self.namespaces()),
                     privileged: self.privileged,
                     seccomp: None,
                 }),
@@ -118,17 +122,23 @@ impl PodSpec {
     }
 }
 
+impl PodSpec {
+    /// Of the pod or of the host; processes of one container see those of another only where they see all of the host's.
+    pub(crate) fn namespaces(&self) -> wire::NamespaceOption {
+        let or = |host: bool, own: wire::NamespaceMode| i32::from(if host { wire::NamespaceMode::Node } else { own });
+        wire::NamespaceOption {
+            network: or(self.host_network, wire::NamespaceMode::Pod),
+            pid: or(self.host_pid, wire::NamespaceMode::Container),
+            ipc: or(self.host_ipc, wire::NamespaceMode::Pod),
+        }
+    }
+}
+
 impl HostPort {
     fn to_wire(&self) -> wire::PortMapping {
         let protocol = if self.udp { wire::Protocol::Udp } else { wire::Protocol::Tcp };
         wire::PortMapping { protocol: protocol.into(), container_port: self.container.into(), host_port: self.host.into(), host_ip: self.address.clone() }
     }
-}
-
-/// Network of the pod or of the host; processes of one container never see those of another.
-pub(crate) fn namespaces(host_network: bool) -> wire::NamespaceOption {
-    let network = if host_network { wire::NamespaceMode::Node } else { wire::NamespaceMode::Pod };
-    wire::NamespaceOption { network: network.into(), pid: wire::NamespaceMode::Container.into(), ipc: wire::NamespaceMode::Pod.into() }
 }
 
 impl Cri {

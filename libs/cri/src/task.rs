@@ -82,7 +82,7 @@ impl Task {
     /// Shows a folder or file of the host in the container.
     #[must_use]
     pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<String>, read_only: bool) -> Self {
-        self.container.mounts.push(Mount { host: host.into(), container: container.into(), read_only });
+        self.container.mounts.push(Mount { host: host.into(), container: container.into(), read_only, ..Mount::default() });
         self
     }
 

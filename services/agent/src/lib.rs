@@ -79,6 +79,7 @@ impl Service for Agent {
             default_pids: config.default_pids,
             files_on_disk: config.files_on_disk,
             word_in_memory: config.word_in_memory,
+            address: config.address,
             shares_pods: config.address.is_some() && config.pod_network.is_some(),
             home: home.clone(),
         };

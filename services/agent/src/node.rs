@@ -56,6 +56,8 @@ pub struct Settings {
     pub files_on_disk: bool,
     /// The last word is kept in memory alone.
     pub word_in_memory: bool,
+    /// What instances are told as the node's address; the one by which it reaches others if it has not been set.
+    pub address: Option<Ipv4Addr>,
     /// Its pods are reached from other nodes, and theirs from it.
     pub shares_pods: bool,
     /// State is kept below; absolute, since the runtime mounts from it.
@@ -122,6 +124,7 @@ impl Node {
         let steps = Steps {
             cri: cri.clone(),
             node: settings.node.clone(),
+            address: own_address(settings.address).await,
             folders,
             resolvers: resolvers(),
             services: settings.service_network,
@@ -167,6 +170,20 @@ impl Node {
 
 fn own(node: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(label::NODE.to_owned(), node.to_owned())])
+}
+
+/// As it was set, or the one that the machine has on the way to others, for which nothing is sent; empty where there is no such way.
+async fn own_address(set: Option<Ipv4Addr>) -> String {
+    if let Some(address) = set {
+        return address.to_string();
+    }
+    let found = async {
+        let socket = tokio::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        // Nobody's (RFC 5737).
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).await?;
+        socket.local_addr()
+    };
+    found.await.map(|own: std::net::SocketAddr| own.ip().to_string()).unwrap_or_default()
 }
 
 /// The machine's resolvers, but for those on its own loopback, which containers cannot reach.

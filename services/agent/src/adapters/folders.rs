@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use gantry_contract::proto::scheduler::{FileContent, WantedInstance};
-use gantry_cri::Mount;
+use gantry_cri::{Mount, Propagation};
 use gantry_kernel::InstanceId;
 use tokio::fs;
 
@@ -14,8 +14,13 @@ use super::live_files::{self, Below};
 use super::machine::{self, CommandError};
 use super::memory::{self, Room};
 use super::network_mounts;
+use super::ownership;
+use super::sub_paths::{self, SubPathError};
 use super::volumes::{Owner, VolumeError, Volumes};
 use crate::domain::ephemeral::scratch_folder;
+
+/// Names that an instance can call, and where each leads.
+pub type Names = BTreeMap<String, Vec<IpAddr>>;
 
 /// Among an instance's own folders the one that is in memory.
 const MEMORY: &str = "memory";
@@ -49,6 +54,19 @@ pub enum FolderError {
         #[source]
         source: CommandError,
     },
+    #[error("the volume at {} cannot be given to the group {group}", path.display())]
+    Group {
+        path: PathBuf,
+        group: u32,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path} in a volume cannot be shown")]
+    SubPath {
+        path: String,
+        #[source]
+        source: SubPathError,
+    },
     #[error("volume")]
     Volume(#[from] VolumeError),
 }
@@ -79,6 +97,11 @@ impl Folders {
         self.instances.with_file_name("network-mounts").join(id.to_string())
     }
 
+    /// Of further containers each has its own numbers: they may want it read-only where another writes.
+    fn mounts_of(&self, id: InstanceId, ahead: &str, container: &WantedInstance) -> PathBuf {
+        self.network_mounts(id).join(if ahead.is_empty() { "main" } else { container.name.as_str() })
+    }
+
     /// Makes everything an instance wants to see, and tells where it is. Repeating it is harmless.
     ///
     /// # Errors
@@ -107,7 +130,7 @@ impl Folders {
         written.map_err(|source| FolderError::Io { what: "the list of volumes", path: list.clone(), source })?;
         // Of the main container nothing stands before the names.
         let ahead = if std::ptr::eq(whole, instance) { String::new() } else { format!("{}-", instance.name) };
-        let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), read_only: false }];
+        let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), ..Mount::default() }];
         for (index, mount) in instance.mounts.iter().enumerate() {
             let host = match mount.kind.as_str() {
                 "volume" => {
@@ -133,14 +156,27 @@ impl Folders {
                 "bind" => self.allowed(&mount.source)?,
                 "nfs" => {
                     let path = &mount.source;
-                    // Of further containers each has its own numbers: they may want it read-only where another writes.
-                    let below = self.network_mounts(id).join(if ahead.is_empty() { "main" } else { instance.name.as_str() });
+                    let below = self.mounts_of(id, &ahead, instance);
                     let failed = |source| FolderError::Network { path: path.clone(), source };
                     network_mounts::mounted(&below, index, path, mount.read_only).await.map_err(failed)?
                 }
                 other => return Err(FolderError::UnknownKind(other.into())),
             };
-            mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only });
+            // Folders of the node and of other servers stay whose they are.
+            if let Some(group) = instance.fs_group
+                && matches!(mount.kind.as_str(), "volume" | "tmpfs" | "scratch")
+            {
+                let failed = |source| FolderError::Group { path: host.clone(), group, source };
+                ownership::hand_over(host.clone(), group).await.map_err(failed)?;
+            }
+            let host = if mount.sub_path.is_empty() {
+                host
+            } else {
+                let failed = |source| FolderError::SubPath { path: mount.sub_path.clone(), source };
+                sub_paths::shown(&self.mounts_of(id, &ahead, instance), index, host, &mount.sub_path).await.map_err(failed)?
+            };
+            let propagation = propagation(&mount.propagation);
+            mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only, propagation });
         }
         if !instance.files.is_empty() {
             let files = self.place(id, whole).await?.join(format!("{ahead}files"));
@@ -300,16 +336,17 @@ async fn show(files: &Path, instance: &WantedInstance, mounts: &mut Vec<Mount>) 
     for (index, file) in instance.files.iter().enumerate().filter(|(_, f)| f.folder.is_empty()) {
         let path = files.join(index.to_string());
         // The folder above is closed to everybody, so the mode only counts inside the container.
-        let mode = mode(file);
+        let mode = mode(file, instance.fs_group);
         let failed = |source| FolderError::Io { what: "a file", path: path.clone(), source };
         replace(&path, &file.content, mode).await.map_err(failed)?;
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(failed)?;
-        mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true });
+        live_files::give(&path, owner(file, instance.fs_group)).map_err(failed)?;
+        mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true, ..Mount::default() });
     }
     for (folder, below) in together(instance) {
         let path = files.join(folder_name(folder));
         live_files::folder(&path, &below).await.map_err(|source| FolderError::Io { what: "a folder of files", path: path.clone(), source })?;
-        mounts.push(Mount { host: path, container: folder.to_owned(), read_only: true });
+        mounts.push(Mount { host: path, container: folder.to_owned(), read_only: true, ..Mount::default() });
     }
     Ok(())
 }
@@ -336,8 +373,22 @@ async fn bring_up(at: &Path, whole: &WantedInstance) -> Result<bool, FolderError
     Ok(changed)
 }
 
-fn mode(file: &FileContent) -> u32 {
-    if file.mode == 0 { 0o444 } else { file.mode & 0o777 }
+fn propagation(word: &str) -> Propagation {
+    match word {
+        "slave" => Propagation::HostToContainer,
+        "shared" => Propagation::Bidirectional,
+        _ => Propagation::Private,
+    }
+}
+
+/// A group that the instance's volumes belong to may read its files, too.
+fn mode(file: &FileContent, group: Option<u32>) -> u32 {
+    let mode = if file.mode == 0 { 0o444 } else { file.mode & 0o777 };
+    if group.is_some() { mode | 0o440 } else { mode }
+}
+
+fn owner(file: &FileContent, group: Option<u32>) -> (u32, u32) {
+    (file.uid, if file.gid == 0 { group.unwrap_or(0) } else { file.gid })
 }
 
 /// Files by the folder that shows them as a whole.
@@ -345,7 +396,12 @@ fn together(instance: &WantedInstance) -> BTreeMap<&str, Vec<Below<'_>>> {
     let mut out: BTreeMap<&str, Vec<Below<'_>>> = BTreeMap::new();
     for file in instance.files.iter().filter(|f| !f.folder.is_empty()) {
         let path = file.path.strip_prefix(file.folder.as_str()).unwrap_or(&file.path).trim_start_matches('/');
-        out.entry(&file.folder).or_default().push(Below { path, content: &file.content, mode: mode(file) });
+        out.entry(&file.folder).or_default().push(Below {
+            path,
+            content: &file.content,
+            mode: mode(file, instance.fs_group),
+            owner: owner(file, instance.fs_group),
+        });
     }
     out
 }
@@ -366,13 +422,13 @@ async fn make(path: &Path, mode: u32, what: &'static str) -> Result<(), FolderEr
 }
 
 /// The text of a hosts file: the machine itself, then the names of the space.
-pub fn hosts_text(own_address: &str, own_name: &str, names: &BTreeMap<String, IpAddr>) -> String {
+pub fn hosts_text(own_address: &str, own_name: &str, names: &Names) -> String {
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
     if !own_address.is_empty() {
         text.push_str(&format!("{own_address} {own_name}\n"));
     }
-    for (name, address) in names {
-        text.push_str(&format!("{address} {name}\n"));
+    for (name, addresses) in names {
+        addresses.iter().for_each(|address| text.push_str(&format!("{address} {name}\n")));
     }
     text
 }
@@ -432,8 +488,14 @@ mod tests {
         };
         let id = InstanceId(gantry_kernel::Uuid::from_u128(8));
         let wanted = |content: &str| {
-            let file =
-                |path: &str, folder: &str, live: bool| FileContent { path: path.into(), content: content.into(), folder: folder.into(), live, mode: 0o400 };
+            let file = |path: &str, folder: &str, live: bool| FileContent {
+                path: path.into(),
+                content: content.into(),
+                folder: folder.into(),
+                live,
+                mode: 0o400,
+                ..Default::default()
+            };
             WantedInstance {
                 files: vec![file("/run/secrets/a", "/run/secrets", true), file("/etc/b", "", true), file("/etc/c", "", false)],
                 ..Default::default()
@@ -450,6 +512,16 @@ mod tests {
         assert!(folders.refresh(id, &wanted("2")).await.unwrap());
         assert!(!folders.refresh(id, &wanted("2")).await.unwrap());
         assert_eq!((shown("/run/secrets", "a"), shown("/etc/b", ""), shown("/etc/c", "")), ("2".into(), "2".into(), "1".into()));
+    }
+
+    #[test]
+    fn files_belong_to_whom_the_document_says_and_to_the_instances_group() {
+        let file = |mode: u32, uid: u32, gid: u32| FileContent { mode, uid, gid, ..Default::default() };
+        let shown = |file: &FileContent, group: Option<u32>| (mode(file, group), owner(file, group));
+        assert_eq!(shown(&file(0o400, 0, 0), None), (0o400, (0, 0)));
+        assert_eq!(shown(&file(0o400, 1000, 50), None), (0o400, (1000, 50)));
+        assert_eq!(shown(&file(0o400, 0, 0), Some(2000)), (0o440, (0, 2000)));
+        assert_eq!(shown(&file(0, 7, 50), Some(2000)), (0o444, (7, 50)));
     }
 
     #[tokio::test]

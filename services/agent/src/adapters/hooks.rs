@@ -6,7 +6,7 @@ use gantry_contract::proto::scheduler::Hook;
 use gantry_cri::Cri;
 
 use super::probe;
-use crate::domain::health::Check;
+use crate::domain::health::{Check, Request};
 
 /// How long what follows a start may take.
 pub const POST_START: Duration = Duration::from_secs(60);
@@ -36,7 +36,8 @@ async fn one(cri: &Cri, container: &str, address: &str, hook: &Hook, limit: Dura
         }
         "http" => {
             let port = u16::try_from(hook.port).map_err(|_| format!("{} is no port", hook.port))?;
-            probe::ask(cri, container, address, &Check::Http { port, path: hook.path.clone() }, limit).await
+            let request = Request::new(port, &hook.path, hook.https, &hook.host, &hook.headers);
+            probe::ask(cri, container, address, &Check::Http(request), limit).await
         }
         _ => probe::ask(cri, container, address, &Check::Command(hook.command.clone()), limit).await,
     }

@@ -20,6 +20,8 @@ pub struct Below<'a> {
     pub path: &'a str,
     pub content: &'a [u8],
     pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
 }
 
 /// Makes the folder hold these files. True: something was another before.
@@ -49,6 +51,7 @@ pub async fn folder(at: &Path, files: &[Below<'_>]) -> io::Result<bool> {
         }
         fs::write(&path, file.content).await?;
         fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode)).await?;
+        give(&path, file.owner)?;
         tops.extend(file.path.split('/').next().map(str::to_owned));
     }
     link(at, Path::new(&stamp), DATA).await?;
@@ -71,6 +74,14 @@ pub async fn folder(at: &Path, files: &[Below<'_>]) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Gives a file, which is root's, to whom it is to belong.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn give(path: &Path, owner: (u32, u32)) -> io::Result<()> {
+    if owner == (0, 0) { Ok(()) } else { std::os::unix::fs::lchown(path, Some(owner.0), Some(owner.1)) }
 }
 
 /// Overwrites a file that is shown by itself, so that no reader finds it empty. True: it was another before.
@@ -135,6 +146,9 @@ fn stamp(files: &[Below<'_>]) -> String {
         hash.update(file.mode.to_le_bytes());
         hash.update((file.content.len() as u64).to_le_bytes());
         hash.update(file.content);
+        if file.owner != (0, 0) {
+            hash.update(format!("{}:{}", file.owner.0, file.owner.1));
+        }
     }
     format!("..{}", hex::encode(&hash.finalize()[..12]))
 }
@@ -144,7 +158,7 @@ mod tests {
     use super::*;
 
     fn below<'a>(path: &'a str, content: &'a str) -> Below<'a> {
-        Below { path, content: content.as_bytes(), mode: 0o400 }
+        Below { path, content: content.as_bytes(), mode: 0o400, owner: (0, 0) }
     }
 
     #[tokio::test]
@@ -162,6 +176,20 @@ mod tests {
         assert!(!at.join("deep").exists() && !at.join(before).exists());
         assert_eq!(std::fs::metadata(at.join("password")).unwrap().permissions().mode() & 0o777, 0o400);
         assert_eq!(std::fs::read_dir(&at).unwrap().count(), 5, "..data, its folder, and three names");
+    }
+
+    #[tokio::test]
+    async fn another_owner_is_another_content() {
+        use std::os::unix::fs::MetadataExt;
+        let root = tempfile::tempdir().unwrap();
+        let at = root.path().join("secrets");
+        assert!(folder(&at, &[below("a", "1")]).await.unwrap());
+        let own = std::fs::metadata(at.join("a")).unwrap();
+        // Whose it is without a word: what anybody may give.
+        let owner = if own.uid() == 0 { (1000, 50) } else { (own.uid(), own.gid()) };
+        assert!(folder(&at, &[Below { owner, ..below("a", "1") }]).await.unwrap());
+        let now = std::fs::metadata(at.join("a")).unwrap();
+        assert_eq!((now.uid(), now.gid()), owner);
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! Folders of network file systems (NFS) that instances see. Each is mounted for one instance, in a folder apart from what the agent
-//! clears: what is on the server must never be taken for something of the node's.
+//! Folders of network file systems (NFS) that instances see, and what is shown of a volume alone. Each is mounted for one instance, in a
+//! folder apart from what the agent clears: what is on the server, or in the volume, must never be taken for something of the instance's.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use tokio::fs;
 
 use super::machine::{self, CommandError};
 use super::memory;
+use super::sub_paths::AHEAD;
 
 /// A server that is away is asked for longer than this by some kernels, whatever is said of retries.
 const MOUNTED_WITHIN: Duration = Duration::from_secs(60);
@@ -43,10 +44,13 @@ pub async fn let_go(below: &Path) {
         if memory::is_mounted(&at).await
             && let Err(error) = machine::run("umount", &["-l", &text]).await
         {
-            tracing::warn!(%error, "a network file system stays mounted");
+            tracing::warn!(%error, "a network file system, or what was shown of a volume, stays mounted");
             continue;
         }
-        if let Err(error) = fs::remove_dir(&at).await {
+        // Where a single file was shown there is an empty one, of ours.
+        let is_ours = entry.file_name().to_string_lossy().starts_with(AHEAD) && fs::symlink_metadata(&at).await.is_ok_and(|m| m.is_file() && m.len() == 0);
+        let removed = if is_ours { fs::remove_file(&at).await } else { fs::remove_dir(&at).await };
+        if let Err(error) = removed {
             tracing::warn!(path = %text, %error, "the folder of a network file system stays");
         }
     }
@@ -70,7 +74,10 @@ mod tests {
         std::fs::create_dir_all(below.join("0")).unwrap();
         std::fs::create_dir_all(below.join("1")).unwrap();
         std::fs::write(below.join("1/theirs"), "x").unwrap();
+        std::fs::write(below.join("sub-2"), "").unwrap();
+        std::fs::write(below.join("sub-3"), "theirs").unwrap();
         let_go(&below).await;
         assert!(!below.join("0").exists() && below.join("1/theirs").exists());
+        assert!(!below.join("sub-2").exists() && below.join("sub-3").exists());
     }
 }

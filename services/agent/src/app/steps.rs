@@ -1,29 +1,31 @@
 //! Carries out one planned step. Each step may die half-way; the next plan starts from what is there then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_contract::proto::scheduler::WantedInstance;
+use gantry_contract::proto::scheduler::{Hook, WantedInstance};
 use gantry_cri::{ContainerState, Credential, Cri, CriError, Mount, PodSpec};
 use gantry_kernel::InstanceId;
 use tokio::sync::{Notify, watch};
 
 pub mod fetching;
 mod others;
+mod tuning;
 
 use self::fetching::Fetching;
 use super::isolating::{Isolating, IsolationError};
 use super::keeper::chain;
 use super::lease::{self, Lease};
 use crate::adapters::checkpoints::{CheckpointError, Checkpoints};
-use crate::adapters::folders::{FolderError, Folders, hosts_text};
+use crate::adapters::folders::{FolderError, Folders, Names, hosts_text};
 use crate::adapters::machine::{CommandError, Sleep};
 use crate::adapters::nics::{NicError, Nics};
 use crate::adapters::{guarding, hooks, machine};
 use crate::domain::guard::fence;
 use crate::domain::plan::Action;
+use crate::domain::root::not_root;
 use crate::domain::spec;
 use crate::domain::wanted::Wanted;
 
@@ -55,6 +57,10 @@ pub enum StepError {
     },
     #[error("init container {name} {how}")]
     Init { name: String, how: String },
+    #[error("{reason}")]
+    Root { reason: String },
+    #[error("{reason}")]
+    Tuning { reason: String },
     #[error("what was to be done after the start has failed: {reason}")]
     Hook { reason: String },
     #[error("the instance is not wanted any more")]
@@ -95,6 +101,8 @@ pub struct Done {
 pub struct Steps {
     pub cri: Cri,
     pub node: String,
+    /// The node's own; empty if it has none.
+    pub address: String,
     pub folders: Folders,
     /// Resolvers written into pods that bring search names.
     pub resolvers: Vec<String>,
@@ -120,7 +128,7 @@ pub struct Steps {
 impl Steps {
     /// # Errors
     /// [`StepError`]; trying again later is always right.
-    pub async fn take(&self, action: Action, instance: Option<WantedInstance>, names: BTreeMap<String, IpAddr>) -> Result<Done, StepError> {
+    pub async fn take(&self, action: Action, instance: Option<WantedInstance>, names: Names) -> Result<Done, StepError> {
         match (action, instance) {
             (Action::Create { instance: id, attempt }, Some(wanted)) => {
                 let (image, digest) = self.image(id, &wanted, &wanted).await?;
@@ -269,10 +277,14 @@ impl Steps {
     /// The runtime's id of the image of one of an instance's containers, and the digest it is known by. It may take very long to fetch it: as long
     /// as the instance may run. The scheduler hears of its end only when the step has ended.
     async fn image(&self, id: InstanceId, whole: &WantedInstance, of: &WantedInstance) -> Result<(String, String), StepError> {
-        tokio::select! {
+        let found = tokio::select! {
             found = self.fetching.during(id, &of.image, &self.wake, self.fetched(of)) => found,
             refusal = self.until_refused(id, whole) => Err(refusal),
+        }?;
+        if of.run_as_non_root {
+            not_root(&of.user, &self.cri.image_user(&found.0).await?).map_err(|reason| StepError::Root { reason })?;
         }
+        Ok(found)
     }
 
     /// Fetched if the node does not have it.
@@ -296,7 +308,7 @@ impl Steps {
         pod_spec: &PodSpec,
         attempt: u32,
         (image, digest): (&str, String),
-        names: &BTreeMap<String, IpAddr>,
+        names: &Names,
         prepared: Option<Vec<Mount>>,
     ) -> Result<Done, StepError> {
         let address = self.cri.pod_status(pod).await?.address;
@@ -308,9 +320,10 @@ impl Steps {
             }
             None => self.folders.prepare(id, wanted, &hosts).await?,
         };
-        let spec = spec::container(&self.node, id, &spec::with_facts(wanted, &self.node, &address), attempt, image, mounts);
+        let spec = spec::container(&self.node, id, &spec::with_facts(wanted, (self.node.as_str(), self.address.as_str()), &address), attempt, image, mounts);
         let (container, ()) = tokio::join!(self.cri.create_container(pod, pod_spec, &spec), self.limit_processes(id, wanted));
         let container = container?;
+        self.weigh(id, wanted).await?;
         self.may_run(id, wanted)?;
         if self.checkpoints.lay(id, &container).await? {
             if let Err(source) = self.cri.start_container(&container).await {
@@ -323,6 +336,7 @@ impl Steps {
         }
         self.cri.start_container(&container).await?;
         self.limit_files(&container, wanted).await;
+        self.check_score(&container, wanted).await?;
         if let Err(reason) = hooks::run(&self.cri, &container, &address, &wanted.post_start, hooks::POST_START).await {
             self.cri.stop_container(&container, Duration::ZERO).await?;
             return Err(StepError::Hook { reason });
@@ -382,7 +396,7 @@ impl Steps {
         let signal = wanted.map_or("", |w| w.stop_signal.as_str());
         let before = tokio::time::Instant::now();
         if let Some(wanted) = wanted
-            && let Err(reason) = hooks::run(&self.cri, container, "", &wanted.pre_stop, grace).await
+            && let Err(reason) = self.before_stop(container, &wanted.pre_stop, grace).await
         {
             tracing::warn!(instance.id = wanted.instance_id, reason, "what was to be done before the stop has failed; it is stopped all the same");
         }
@@ -408,6 +422,21 @@ impl Steps {
             }
         }
         Ok(self.cri.stop_container(container, Duration::ZERO).await?)
+    }
+
+    /// Requests go to the address that its pod has still.
+    async fn before_stop(&self, container: &str, all: &[Hook], grace: Duration) -> Result<(), String> {
+        let address = if all.iter().any(|h| h.kind == "http") { self.address_of(container).await.map_err(|e| e.to_string())? } else { String::new() };
+        hooks::run(&self.cri, container, &address, all, grace).await
+    }
+
+    async fn address_of(&self, container: &str) -> Result<String, CriError> {
+        let own = BTreeMap::from([(spec::label::NODE.to_owned(), self.node.clone())]);
+        let found = self.cri.list_containers(&own).await?.into_iter().find(|c| c.id == container);
+        match found {
+            Some(found) => Ok(self.cri.pod_status(&found.pod).await?.address),
+            None => Ok(String::new()),
+        }
     }
 
     /// CRI has no word for it; the pod's cgroup is there once its sandbox runs.

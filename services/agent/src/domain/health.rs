@@ -15,10 +15,84 @@ pub enum Purpose {
 /// How to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
-    Http { port: u16, path: String },
-    Tcp { port: u16 },
-    Grpc { port: u16 },
+    Http(Request),
+    Tcp {
+        port: u16,
+    },
+    /// Empty: the server as a whole.
+    Grpc {
+        port: u16,
+        service: String,
+    },
     Command(Vec<String>),
+}
+
+/// A request to an instance: never to another place, whatever it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    pub port: u16,
+    pub path: String,
+    pub https: bool,
+    /// The `Host` header; the instance's address if empty.
+    pub host: String,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Request {
+    /// `headers` as they are on the wire; one called `Host` takes the place of `host`.
+    pub fn new(port: u16, path: &str, https: bool, host: &str, headers: &[wire::KeyValue]) -> Self {
+        let (hosts, headers): (Vec<_>, Vec<_>) = headers.iter().cloned().partition(|h| h.name.eq_ignore_ascii_case("host"));
+        let host = hosts.last().map_or(host, |h| h.value.as_str()).to_owned();
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Self { port, path, https, host, headers: headers.into_iter().map(|h| (h.name, h.value)).collect() }
+    }
+
+    /// The text of a request over plain HTTP.
+    ///
+    /// # Errors
+    /// A sentence, if a part of it would be more than a part.
+    pub fn text(&self, address: &str) -> Result<String, String> {
+        self.checked()?;
+        let host = if self.host.is_empty() { authority(address, self.port) } else { self.host.clone() };
+        let mut text = format!("GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n", self.path);
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+            text.push_str("User-Agent: gantry-probe\r\n");
+        }
+        for (name, value) in self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("connection")) {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        Ok(text)
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Errors
+    /// As [`Request::text`].
+    pub fn url(&self, address: &str) -> Result<String, String> {
+        self.checked()?;
+        Ok(format!("https://{}{}", authority(address, self.port), self.path))
+    }
+
+    fn checked(&self) -> Result<(), String> {
+        let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let line = |text: &str| !text.contains(|c: char| c.is_control());
+        if self.path.contains(|c: char| c.is_control() || c == ' ') {
+            return Err(format!("{:?} is no path of a request", self.path));
+        }
+        if !line(&self.host) || self.host.contains(' ') {
+            return Err(format!("{:?} is no host", self.host));
+        }
+        match self.headers.iter().find(|(name, value)| !token(name) || !line(value)) {
+            Some((name, _)) => Err(format!("{name:?} is no header, or its value is no line")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Address and port as they stand in a URL.
+fn authority(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +111,6 @@ impl Probe {
     pub fn parse(probe: &wire::Probe) -> Option<Self> {
         let port = || u16::try_from(probe.port).ok().filter(|p| *p > 0);
         let or = |value: u32, default: u32| Duration::from_millis(if value == 0 { default } else { value }.into());
-        let path = if probe.path.is_empty() { "/".to_owned() } else { probe.path.clone() };
         Some(Self {
             purpose: match probe.purpose.as_str() {
                 "startup" => Purpose::Startup,
@@ -46,9 +119,9 @@ impl Probe {
                 _ => return None,
             },
             check: match probe.kind.as_str() {
-                "http" => Check::Http { port: port()?, path },
+                "http" => Check::Http(Request::new(port()?, &probe.path, probe.https, &probe.host, &probe.headers)),
                 "tcp" => Check::Tcp { port: port()? },
-                "grpc" => Check::Grpc { port: port()? },
+                "grpc" => Check::Grpc { port: port()?, service: probe.service.clone() },
                 "command" if !probe.command.is_empty() => Check::Command(probe.command.clone()),
                 _ => return None,
             },
@@ -179,6 +252,30 @@ mod tests {
 
     fn health(list: &[wire::Probe]) -> Health {
         Health::new(probes(list, &BTreeSet::new()), false)
+    }
+
+    #[test]
+    fn a_request_says_what_its_document_says_and_nothing_besides() {
+        let header = |name: &str, value: &str| wire::KeyValue { name: name.into(), value: value.into() };
+        let text = |host: &str, headers: &[wire::KeyValue]| Request::new(80, "live", false, host, headers).text("10.0.0.7");
+        let plain = text("", &[]).unwrap();
+        assert_eq!(plain, "GET /live HTTP/1.1\r\nHost: 10.0.0.7:80\r\nConnection: close\r\nUser-Agent: gantry-probe\r\n\r\n");
+        let own = text("shop.test", &[header("X-Key", "a b"), header("User-Agent", "mine"), header("connection", "keep-alive")]).unwrap();
+        assert_eq!(own, "GET /live HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\nX-Key: a b\r\nUser-Agent: mine\r\n\r\n");
+        assert!(text("other.test", &[header("host", "shop.test")]).unwrap().contains("Host: shop.test\r\n"), "a header of that name counts");
+        for (host, headers) in [("a\r\nX: y", vec![]), ("", vec![header("X", "1\r\nY: 2")]), ("", vec![header("X: y\r\nZ", "")]), ("", vec![header("", "x")])] {
+            assert!(text(host, &headers).is_err(), "{host:?} {headers:?}");
+        }
+        assert!(Request::new(80, "/a HTTP/1.1\r\nX: y", false, "", &[]).text("10.0.0.7").is_err());
+        assert_eq!(Request::new(443, "/x?y=1", true, "", &[]).url("fd00::7").unwrap(), "https://[fd00::7]:443/x?y=1");
+    }
+
+    #[test]
+    fn what_a_probe_asks_is_read_from_the_wire() {
+        let of = |kind: &str| wire::Probe { kind: kind.into(), https: true, host: "h".into(), service: "shop.Cart".into(), ..probe("ready", 1, 1) };
+        let check = |kind: &str| Probe::parse(&of(kind)).unwrap().check;
+        assert_eq!(check("http"), Check::Http(Request { port: 80, path: "/".into(), https: true, host: "h".into(), headers: Vec::new() }));
+        assert_eq!(check("grpc"), Check::Grpc { port: 80, service: "shop.Cart".into() });
     }
 
     #[test]

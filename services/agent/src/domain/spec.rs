@@ -8,6 +8,8 @@ use gantry_cri::{ContainerSpec, Device, Dns, Limits, Mount, PodSpec, Seccomp};
 use gantry_kernel::InstanceId;
 use sha2::{Digest, Sha256};
 
+use super::tuning;
+
 /// Labels on pods and containers; by them a restarted agent finds what is its own.
 pub mod label {
     pub const NODE: &str = "gantry.io/node";
@@ -34,6 +36,9 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
         credential: None,
         labels: None,
         probes: Vec::new(),
+        // Looked at when it is started, and unknown to schedulers before: a newer one's word remakes no container.
+        run_as_non_root: false,
+        fs_group: None,
         restart_policy: String::new(),
         restarts_and_one: 0,
         fenced: false,
@@ -65,16 +70,17 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
 /// A further container without what changes under it.
 fn plain(of: &wire::WantedInstance) -> wire::WantedInstance {
     let files = fixed_files(&of.files);
-    wire::WantedInstance { credential: None, probes: Vec::new(), pre_stop: Vec::new(), sysctls: Default::default(), files, ..of.clone() }
+    let (probes, pre_stop, sysctls) = Default::default();
+    wire::WantedInstance { credential: None, probes, pre_stop, sysctls, files, run_as_non_root: false, fs_group: None, ..of.clone() }
 }
 
-/// Of files that may change only where they are shown.
+/// Of files that may change only where they are shown; of none whose it is.
 fn fixed_files(files: &[wire::FileContent]) -> Vec<wire::FileContent> {
     let mut out: Vec<wire::FileContent> = Vec::new();
     for file in files {
         let fixed = match (file.live, file.folder.is_empty()) {
-            (false, _) => file.clone(),
-            (true, true) => wire::FileContent { content: Vec::new(), ..file.clone() },
+            (false, _) => wire::FileContent { uid: 0, gid: 0, ..file.clone() },
+            (true, true) => wire::FileContent { content: Vec::new(), uid: 0, gid: 0, ..file.clone() },
             (true, false) => wire::FileContent { folder: file.folder.clone(), live: true, ..Default::default() },
         };
         if !(file.live && out.contains(&fixed)) {
@@ -123,6 +129,8 @@ pub fn pod(node: &str, id: InstanceId, instance: &wire::WantedInstance, attempt:
         cgroup_parent: cgroup(id),
         runtime_class: instance.runtime_class.clone(),
         privileged: instance.privileged,
+        host_pid: instance.host_pid,
+        host_ipc: instance.host_ipc,
         up_bps: if instance.up_bps > 0 { instance.up_bps } else { limits.bandwidth_bps },
         down_bps: if instance.down_bps > 0 { instance.down_bps } else { limits.bandwidth_bps },
         ..PodSpec::default()
@@ -146,7 +154,8 @@ pub fn hostname_of(instance: &wire::WantedInstance) -> String {
 }
 
 /// With the variables that only the node can fill. `$(NAME)` of these is filled in command, arguments and other variables.
-pub fn with_facts(instance: &wire::WantedInstance, node: &str, address: &str) -> wire::WantedInstance {
+/// `node`: its name and its address.
+pub fn with_facts(instance: &wire::WantedInstance, node: (&str, &str), address: &str) -> wire::WantedInstance {
     let mut out = instance.clone();
     let labels = out.labels.clone().unwrap_or_default();
     let (limits, requests) = (out.limits.unwrap_or_default(), out.requests.unwrap_or_default());
@@ -159,7 +168,8 @@ pub fn with_facts(instance: &wire::WantedInstance, node: &str, address: &str) ->
             "instance_id" => out.instance_id.clone(),
             "number" => out.name.rsplit_once('-').map(|(_, n)| n.to_owned()).unwrap_or_default(),
             "address" => address.to_owned(),
-            "node" => node.to_owned(),
+            "node" => node.0.to_owned(),
+            "node_address" => node.1.to_owned(),
             "application" => labels.app.clone(),
             "workload" => labels.workload.clone(),
             "space" => labels.space.clone(),
@@ -190,6 +200,7 @@ pub fn hostname(name: &str) -> String {
 pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, attempt: u32, image: &str, mounts: Vec<Mount>) -> ContainerSpec {
     let limits = instance.limits.unwrap_or_default();
     let requests = instance.requests.unwrap_or_default();
+    let tuned = instance.tuning.clone().unwrap_or_default();
     ContainerSpec {
         name: "main".into(),
         attempt,
@@ -206,9 +217,11 @@ pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, at
             cpu_millis: limits.cpu_millis,
             cpu_request_millis: requests.cpu_millis,
             memory_bytes: limits.memory_bytes,
-            // Killed before the platform when the node runs out of memory, and greedy ones before those that keep a limit.
-            oom_score_adj: if limits.memory_bytes > 0 { 500 } else { 900 },
+            memory_swap_bytes: tuned.memory_swap_bytes,
+            oom_score_adj: tuning::oom_score_adj(instance),
         },
+        cpuset: tuned.cpuset,
+        cpuset_memory: tuned.cpuset_memory,
         privileged: instance.privileged,
         read_only_root: instance.read_only_root,
         cap_add: instance.cap_add.clone(),
@@ -221,7 +234,7 @@ pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, at
         seccomp: seccomp(&instance.seccomp),
         apparmor: (!instance.apparmor.is_empty()).then(|| apparmor(&instance.apparmor)),
         selinux: instance.selinux.clone(),
-        groups: instance.groups.clone(),
+        groups: instance.groups.iter().copied().chain(instance.fs_group).collect(),
         devices: instance.devices.iter().map(|d| Device { host: d.source.clone(), container: d.target.clone(), permissions: d.permissions.clone() }).collect(),
         tty: instance.tty,
         stdin: instance.stdin,
@@ -290,13 +303,19 @@ mod tests {
             name: "shop-web-3".into(),
             args: vec!["--ip=$(IP)".into(), "$(OTHER)".into()],
             env: vec![wire::KeyValue { name: "URL".into(), value: "http://$(IP):80".into() }],
-            env_facts: vec![fact("IP", "address"), fact("N", "number"), fact("MEM", "memory_limit"), fact("X", "from the future")],
+            env_facts: vec![
+                fact("IP", "address"),
+                fact("N", "number"),
+                fact("MEM", "memory_limit"),
+                fact("HOST", "node_address"),
+                fact("X", "from the future"),
+            ],
             limits: Some(wire::Resources { memory_bytes: 1 << 20, ..Default::default() }),
             ..instance()
         };
-        let got = with_facts(&wanted, "n1", "10.0.0.7");
+        let got = with_facts(&wanted, ("n1", "192.168.1.2"), "10.0.0.7");
         let env: Vec<_> = got.env.iter().map(|e| format!("{}={}", e.name, e.value)).collect();
-        assert_eq!(env, ["URL=http://10.0.0.7:80", "IP=10.0.0.7", "N=3", "MEM=1048576"]);
+        assert_eq!(env, ["URL=http://10.0.0.7:80", "IP=10.0.0.7", "N=3", "MEM=1048576", "HOST=192.168.1.2"]);
         assert_eq!(got.args, ["--ip=10.0.0.7", "$(OTHER)"]);
     }
 
@@ -307,6 +326,7 @@ mod tests {
             apparmor: "localhost/strict".into(),
             selinux: "::svirt_t:s0".into(),
             groups: vec![7],
+            fs_group: Some(9),
             devices: vec![wire::Device { source: "/dev/fuse".into(), target: "/dev/fuse".into(), permissions: "rw".into() }],
             new_privileges: "no".into(),
             privileged: true,
@@ -317,7 +337,10 @@ mod tests {
         };
         let id = InstanceId(gantry_kernel::Uuid::from_u128(1));
         let made = container("n1", id, &wanted, 0, "x", Vec::new());
-        assert_eq!((made.apparmor, made.selinux.as_str(), made.groups, made.tty), (Some(Seccomp::Localhost("strict".into())), "::svirt_t:s0", vec![7], true));
+        assert_eq!(
+            (made.apparmor, made.selinux.as_str(), made.groups, made.tty),
+            (Some(Seccomp::Localhost("strict".into())), "::svirt_t:s0", vec![7, 9], true)
+        );
         assert!(made.no_new_privileges && made.devices.len() == 1);
         let pod = pod("n1", id, &wanted, 0, Path::new("/logs"), &["10.0.0.1".into()]);
         assert_eq!((pod.hostname.as_str(), pod.up_bps, pod.down_bps), ("db-example", 5, 0));
@@ -334,6 +357,8 @@ mod tests {
         let same = wire::WantedInstance { stopping: true, credential: Some(wire::ImageCredential::default()), stop_grace_seconds: 9, ..instance() };
         assert_eq!(fingerprint(&same), before);
         assert_ne!(fingerprint(&wire::WantedInstance { image: "r/x@sha256:2".into(), ..instance() }), before);
+        let newer = wire::WantedInstance { run_as_non_root: true, fs_group: Some(0), ..instance() };
+        assert_eq!(fingerprint(&newer), before, "of a scheduler that is newer than the container");
         let env = vec![wire::KeyValue { name: "A".into(), value: "1".into() }];
         assert_ne!(fingerprint(&wire::WantedInstance { env, ..instance() }), before);
     }
@@ -341,7 +366,7 @@ mod tests {
     #[test]
     fn contents_that_may_change_make_no_container_anew() {
         let with = |path: &str, content: &str, folder: &str, live: bool| {
-            let file = wire::FileContent { path: path.into(), content: content.into(), mode: 0o400, folder: folder.into(), live };
+            let file = wire::FileContent { path: path.into(), content: content.into(), mode: 0o400, folder: folder.into(), live, ..Default::default() };
             fingerprint(&wire::WantedInstance { files: vec![file], ..instance() })
         };
         assert_eq!(with("/s/a", "1", "/s", true), with("/s/a", "2", "/s", true));

@@ -83,6 +83,7 @@ impl Wanted {
             }
             let mut service = service;
             service.aliases.retain(|alias| name(alias));
+            service.singles.retain(|one| one.names.iter().all(|n| name(n)) && one.address.parse::<IpAddr>().is_ok());
             service.public_addresses.retain(|at| {
                 let good = at.address.parse::<Ipv4Addr>().is_ok() && port(at.port);
                 if !good {
@@ -181,6 +182,9 @@ fn parts(instance: &wire::WantedInstance) -> Result<(), String> {
         let inside = !mount.source.is_empty() && !mount.source.starts_with('/') && mount.source.split('/').all(|p| !p.is_empty() && p != "." && p != "..");
         if mount.kind == "volume" && !inside {
             return Err(format!("volume `{}` leaves the volumes' folder", mount.source));
+        }
+        if mount.sub_path.split('/').any(|part| part == "..") {
+            return Err(format!("`{}` leaves its volume", mount.sub_path));
         }
         if mount.kind == "nfs" {
             nfs(&mount.source)?;
@@ -301,5 +305,10 @@ mod tests {
             bad.mounts.push(wire::Mount { kind: "volume".into(), source: source.into(), target: "/data".into(), ..Default::default() });
             assert!(checked(&bad).is_err(), "{source}");
         }
+        let of = |sub_path: &str| {
+            let mount = wire::Mount { kind: "volume".into(), source: "a".into(), target: "/data".into(), sub_path: sub_path.into(), ..Default::default() };
+            checked(&wire::WantedInstance { mounts: vec![mount], ..instance("0190b3e0-0000-7000-8000-000000000001") })
+        };
+        assert!(of("a/..b/").is_ok() && of("a/../../b").is_err());
     }
 }

@@ -83,8 +83,14 @@ fn printed_last(log: &std::path::Path) -> String {
 async fn what_is_in_memory_comes_back_with_the_container_and_of_others_nothing_stays() {
     let Some(stage) = Stage::new().await else { return };
     let node = stage.agent().await;
-    let file =
-        wire::FileContent { path: "/run/secrets/key".into(), content: b"nowhere-on-the-disk".to_vec(), folder: "/run/secrets".into(), mode: 0o400, live: true };
+    let file = wire::FileContent {
+        path: "/run/secrets/key".into(),
+        content: b"nowhere-on-the-disk".to_vec(),
+        folder: "/run/secrets".into(),
+        mode: 0o400,
+        live: true,
+        ..Default::default()
+    };
     let with_file = || wire::WantedInstance {
         args: vec!["-c".into(), "cat /run/secrets/key; echo; exec sleep 903".into()],
         probes: vec![],

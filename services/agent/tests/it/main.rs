@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod asked;
 mod beside;
 mod chaos;
 #[path = "../../../../libs/cri/tests/it/containerd.rs"]

@@ -109,6 +109,7 @@ impl Stage {
             default_pids: 1000,
             files_on_disk: false,
             word_in_memory: false,
+            address: Some(Ipv4Addr::new(192, 0, 2, 7)),
             shares_pods: false,
             home: self.home.clone(),
         };

@@ -79,6 +79,7 @@ impl Containers {
                 cpu_request_millis: u64::from(step.container.cpu_millis) / 4,
                 memory_bytes: step.container.memory_bytes,
                 oom_score_adj: 500,
+                ..Limits::default()
             });
         // Pulled a moment ago, with the right credential.
         task.pull = false;

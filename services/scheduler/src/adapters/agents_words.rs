@@ -13,7 +13,9 @@ use crate::domain::engine::{
 };
 use crate::domain::isolation;
 use crate::domain::jobs;
-use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Restart, Workload};
+use crate::domain::model::{
+    Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Restart, Tuning, Workload,
+};
 use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
@@ -144,6 +146,11 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
     let other = |c: &Container| {
         let mut spec = Workload::default();
         spec.adopt(c.clone());
+        // What is asked of the whole instance counts for each container, and what a variable is filled with is the whole's.
+        spec.fs_group = from.spec.fs_group;
+        spec.labels.clone_from(&from.spec.labels);
+        spec.annotations.clone_from(&from.spec.annotations);
+        spec.service_account.clone_from(&from.spec.service_account);
         proto::WantedInstance { name: c.name.clone(), keeps_running: c.keeps_running, credential: credential.clone(), ..container(&spec) }
     };
     let restart = if jobs::retries(&from.spec).is_some() { Restart::Never } else { from.spec.restart };
@@ -155,6 +162,8 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
         labels: Some(labels(&from.home, from.app, from.app_name.as_str(), from.workload.as_str(), from.revision)),
         stopping: from.stopping,
         fenced: from.spec.placement.fenced,
+        host_pid: from.spec.sharing.host_pid,
+        host_ipc: from.spec.sharing.host_ipc,
         guard: watch.map(guard),
         after: from
             .spec
@@ -237,13 +246,23 @@ fn container(spec: &Workload) -> proto::WantedInstance {
                 target: m.target.clone(),
                 read_only: m.read_only,
                 size_bytes: m.size_bytes,
+                sub_path: m.sub_path.clone(),
+                propagation: m.seen_below().into(),
             })
             .collect(),
         probes: spec.probes.iter().map(probe).collect(),
         files: spec
             .files
             .iter()
-            .map(|f| proto::FileContent { path: f.path.clone(), content: content(f), mode: f.mode, folder: f.folder.clone(), live: f.live })
+            .map(|f| proto::FileContent {
+                path: f.path.clone(),
+                content: content(f),
+                mode: f.mode,
+                folder: f.folder.clone(),
+                live: f.live,
+                uid: f.uid.unwrap_or(0),
+                gid: f.gid.unwrap_or(0),
+            })
             .collect(),
         restart_policy: spec.restart.as_str().into(),
         stop_grace_seconds: spec.stop_grace_seconds,
@@ -273,8 +292,11 @@ fn container(spec: &Workload) -> proto::WantedInstance {
         tty: spec.tty,
         stdin: spec.stdin,
         post_start: spec.hooks.post_start.iter().map(hook).collect(),
-        pre_stop: spec.hooks.pre_stop.iter().filter(|h| !matches!(h, Hook::Http { .. })).map(hook).collect(),
+        pre_stop: spec.hooks.pre_stop.iter().map(hook).collect(),
         env_facts: spec.env_facts.iter().filter_map(|(name, f)| Some(proto::EnvFact { name: name.clone(), fact: fact(f)?.into() })).collect(),
+        fs_group: spec.fs_group,
+        run_as_non_root: spec.run_as_non_root,
+        tuning: tuning(&spec.tuning),
         new_privileges: match spec.no_new_privileges {
             None => "",
             Some(true) => "no",
@@ -300,6 +322,9 @@ fn described(spec: &Workload) -> impl Iterator<Item = (String, String)> {
         let value = match fact {
             EnvFact::Label(label) => spec.labels.get(label),
             EnvFact::Annotation(annotation) => spec.annotations.get(annotation),
+            // As the document calls it, and a cluster one of which nothing is said; there is no such account here.
+            EnvFact::ServiceAccount if spec.service_account.is_empty() => return Some((name.clone(), "default".to_owned())),
+            EnvFact::ServiceAccount => Some(&spec.service_account),
             _ => return None,
         };
         Some((name.clone(), value.cloned().unwrap_or_default()))
@@ -313,6 +338,7 @@ fn fact(fact: &EnvFact) -> Option<&'static str> {
         EnvFact::Number => "number",
         EnvFact::Address => "address",
         EnvFact::Node => "node",
+        EnvFact::NodeAddress => "node_address",
         EnvFact::Application => "application",
         EnvFact::Workload => "workload",
         EnvFact::Space => "space",
@@ -320,7 +346,7 @@ fn fact(fact: &EnvFact) -> Option<&'static str> {
         EnvFact::MemoryLimit => "memory_limit",
         EnvFact::CpuRequest => "cpu_request",
         EnvFact::MemoryRequest => "memory_request",
-        EnvFact::NodeAddress | EnvFact::ServiceAccount | EnvFact::Label(_) | EnvFact::Annotation(_) => return None,
+        EnvFact::ServiceAccount | EnvFact::Label(_) | EnvFact::Annotation(_) => return None,
     })
 }
 
@@ -332,10 +358,22 @@ fn until(condition: Condition) -> &'static str {
     }
 }
 
+fn pairs(from: &BTreeMap<String, String>) -> Vec<proto::KeyValue> {
+    from.iter().map(|(name, value)| proto::KeyValue { name: name.clone(), value: value.clone() }).collect()
+}
+
 fn hook(from: &Hook) -> proto::Hook {
     match from {
         Hook::Command { command, .. } => proto::Hook { kind: "command".into(), command: command.clone(), ..Default::default() },
-        Hook::Http { path, port, .. } => proto::Hook { kind: "http".into(), path: path.clone(), port: (*port).into(), ..Default::default() },
+        Hook::Http { path, port, https, host, headers } => proto::Hook {
+            kind: "http".into(),
+            path: path.clone(),
+            port: (*port).into(),
+            https: *https,
+            host: host.clone(),
+            headers: pairs(headers),
+            ..Default::default()
+        },
         Hook::Sleep { seconds } => proto::Hook { kind: "sleep".into(), seconds: *seconds, ..Default::default() },
     }
 }
@@ -349,6 +387,18 @@ fn selinux(label: &str) -> String {
 fn content(file: &File) -> Vec<u8> {
     let text = file.content.clone();
     if file.base64 { STANDARD.decode(&text).unwrap_or(text.into_bytes()) } else { text.into_bytes() }
+}
+
+/// Nothing where there is nothing that nodes do.
+fn tuning(from: &Tuning) -> Option<proto::Tuning> {
+    let out = proto::Tuning {
+        cpu_shares: from.cpu_shares,
+        cpuset: from.cpuset.clone(),
+        cpuset_memory: from.cpuset_memory.clone(),
+        memory_swap_bytes: from.memory_swap_bytes,
+        oom_score_adj: from.oom_score_adj,
+    };
+    (out != proto::Tuning::default()).then_some(out)
 }
 
 fn resources(from: &Resources) -> proto::Resources {
@@ -373,6 +423,12 @@ fn probe(from: &Probe) -> proto::Probe {
         Purpose::Live => "live",
         Purpose::Ready => "ready",
     };
+    let mut asked = proto::Probe::default();
+    match &from.check {
+        Check::Http { https, host, headers, .. } => (asked.https, asked.host, asked.headers) = (*https, host.clone(), pairs(headers)),
+        Check::Grpc { service, .. } => asked.service = service.clone(),
+        Check::Tcp { .. } | Check::Command { .. } => {}
+    }
     proto::Probe {
         purpose: purpose.into(),
         kind: kind.into(),
@@ -384,6 +440,7 @@ fn probe(from: &Probe) -> proto::Probe {
         failure_threshold: from.failure_threshold,
         success_threshold: from.success_threshold,
         initial_delay_ms: from.initial_delay_ms,
+        ..asked
     }
 }
 
@@ -406,6 +463,7 @@ fn service(from: &WantedService) -> proto::WantedService {
         headers: from.headers.iter().map(|(h, to)| proto::HeaderTo { name: h.name.clone(), value: h.value.clone(), service_id: to.clone() }).collect(),
         hold: from.hold,
         access: (from.access != Access::default()).then(|| access(&from.access)),
+        singles: from.singles.iter().map(|s| proto::Single { names: s.names.clone(), address: s.address.clone(), ready: s.ready }).collect(),
         public_addresses: from.public.iter().map(|(address, port)| proto::PublicAddress { address: address.to_string(), port: (*port).into() }).collect(),
     }
 }
@@ -413,3 +471,6 @@ fn service(from: &WantedService) -> proto::WantedService {
 fn access(from: &Access) -> proto::ServiceAccess {
     proto::ServiceAccess { allow: from.allow.clone(), deny: from.deny.clone(), requests_per_second: from.requests_per_second, concurrent: from.concurrent }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use super::{addresses, held, models, pools, ports, space_rules};
 use crate::adapters::{images, quotas};
 use crate::domain::app::{App, Command, Content, Home, Refusal};
 use crate::domain::document::{Parsed, Remark};
-use crate::domain::model::{Container, Demand, Hook, Measure, MetricSource, Model, MountKind, Network, WorkloadKind};
+use crate::domain::model::{Container, Demand, Hook, Measure, MetricSource, Model, MountKind, Network, Tuning, WorkloadKind};
 use crate::domain::stored;
 use crate::error::refused_document;
 use crate::store;
@@ -278,19 +278,24 @@ fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<()
         let any = |main: bool, other: &dyn Fn(&Container) -> bool| main || others.iter().any(|c| other(c));
         let far = |source: &str| model.volumes.get(source).is_some_and(|v| v.nfs().is_some());
         let bound = |mounts: &[crate::domain::model::Mount]| mounts.iter().any(|m| matches!(m.kind, MountKind::Bind | MountKind::Nfs) || far(&m.source));
+        let shared_back = |mounts: &[crate::domain::model::Mount]| mounts.iter().any(|m| m.seen_below() == "shared");
         let free = |profile: &str| profile == "unconfined" || profile.starts_with("localhost/");
         let hooks = workload.hooks.post_start.iter().chain(&workload.hooks.pre_stop);
-        let shared = &workload.sharing;
+        let (shared, tuned) = (&workload.sharing, &workload.tuning);
         let reach = [
             (any(workload.privileged, &|c| c.privileged), "privileged"),
             (hooks.into_iter().any(|h| matches!(h, Hook::Command { privileged: true, .. })), "a privileged hook"),
             (any(bound(&workload.mounts), &|c| bound(&c.mounts)), "a path of the host or of another server"),
+            (any(shared_back(&workload.mounts), &|c| shared_back(&c.mounts)), "mounts that are seen on the host"),
             (any(!workload.cap_add.is_empty(), &|c| !c.cap_add.is_empty()), "added capabilities"),
             (any(!workload.devices.is_empty(), &|c| !c.devices.is_empty()), "devices of the host"),
             (any(free(&workload.seccomp), &|c| free(&c.seccomp)), "another seccomp profile than the node's"),
             (any(free(&workload.apparmor), &|c| free(&c.apparmor)), "another AppArmor profile than the node's"),
             (any(!workload.selinux.is_empty(), &|c| !c.selinux.is_empty()), "SELinux labels of its own"),
             (workload.nics.iter().any(|n| model.networks.get(&n.network).is_some_and(Network::is_of_nodes)), "an interface in a network of the nodes"),
+            (tuned.cpu_shares > Tuning::USUAL_SHARES, "a larger share of the processors than others have"),
+            (tuned.takes_swap(workload.limits.memory_bytes), "swap of the node"),
+            (tuned.outlives(workload.limits.memory_bytes), "an OOM score with which it outlives others"),
             (shared.host_network || shared.host_pid || shared.host_ipc, "namespaces of the host"),
         ];
         if let Some((_, what)) = reach.iter().find(|(asked, _)| *asked)

@@ -114,6 +114,19 @@ fn sound(at: &str, w: &Workload, remarks: &Remarks) {
             wrong("mounts", format!("`{volume}` is no name of a volume: it must not hold `/`"));
         }
     }
+    for path in w.mounts.iter().chain(w.others().flat_map(|c| &c.mounts)).map(|m| &m.sub_path) {
+        if path.split('/').any(|part| part == "..") {
+            wrong("mounts", format!("`{path}` leads out of its volume"));
+        }
+    }
+    if w.tuning.memory_swap_bytes > 0 && u64::try_from(w.tuning.memory_swap_bytes).is_ok_and(|both| both < w.limits.memory_bytes) {
+        wrong("tuning", "memory and swap together are less than the limit of memory".into());
+    }
+    for set in [&w.tuning.cpuset, &w.tuning.cpuset_memory] {
+        if !set.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '-')) {
+            wrong("tuning", format!("`{set}` is no list of numbers such as 0-3,7"));
+        }
+    }
     let mut targets = BTreeSet::new();
     for target in w.mounts.iter().map(|m| &m.target).chain(w.files.iter().map(|f| &f.path)) {
         if !target.starts_with('/') || target.split('/').any(|p| p == "..") {

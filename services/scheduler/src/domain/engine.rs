@@ -155,6 +155,17 @@ pub struct WantedService {
     pub access: Access,
     /// The public address and the port there; on the node alone that has it.
     pub public: Option<(Ipv4Addr, u16)>,
+    /// Of one that is headless: its instances that have an address, which its name leads to.
+    pub singles: Vec<Single>,
+}
+
+/// One instance of a headless service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Single {
+    /// `<workload>-<number>`, and the instance's own.
+    pub names: Vec<String>,
+    pub address: String,
+    pub ready: bool,
 }
 
 /// A name for what runs elsewhere, which instances of the space have.

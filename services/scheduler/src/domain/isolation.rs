@@ -12,6 +12,7 @@ mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use gantry_kernel::{AppId, Name};
 use gantry_kubernetes::{OWNER, WORKLOAD};
@@ -19,7 +20,7 @@ use gantry_kubernetes::{OWNER, WORKLOAD};
 use super::app::Home;
 use super::block::Block;
 use super::engine::{Isolation, Opening, PortRange};
-use super::model::{Peer, Policy, PolicyPort, PolicyRule, Protocol, Selector, Service};
+use super::model::{Model, Peer, Policy, PolicyPort, PolicyRule, Protocol, Selector, Service, Workload};
 use super::placement::selects;
 use super::traffic;
 use super::wanted::{AppView, Reports, Standing};
@@ -47,6 +48,8 @@ struct Group<'a> {
     stands: bool,
     /// Published or routed: everybody reaches them.
     open: BTreeSet<PortRange>,
+    /// It is in internal networks alone: of what its policies allow only the instances of its space are reached.
+    closed: bool,
     /// `<application>/<policy>` of those that select it.
     policies: Vec<String>,
     /// What may come in; anything if there is no such policy.
@@ -113,7 +116,7 @@ impl<'a> Neighbourhood<'a> {
     pub fn of(apps: &[&'a AppView], reports: &Reports) -> Self {
         let bound: Vec<(&'a AppView, &'a String, &'a Policy)> =
             apps.iter().copied().flat_map(|app| current(app).map(move |(name, policy)| (app, name, policy))).collect();
-        if bound.is_empty() {
+        if bound.is_empty() && !apps.iter().any(|app| has_closed(app)) {
             return Self { groups: Vec::new(), services: Vec::new(), open: true };
         }
         let mut groups: Vec<Group<'a>> = apps.iter().copied().flat_map(|app| groups(app, reports)).collect();
@@ -131,6 +134,11 @@ impl<'a> Neighbourhood<'a> {
                         all.get_or_insert_default().extend(rules.iter().map(|rule| (rule, home)));
                     }
                 }
+            }
+            if group.closed {
+                open = false;
+                let home = group.home;
+                group.egress.get_or_insert_with(|| vec![(&*OWN_SPACE, home)]);
             }
         }
         let services = if open { Vec::new() } else { asked(apps, &groups) };
@@ -162,7 +170,7 @@ impl<'a> Neighbourhood<'a> {
         Isolation {
             policies: group.policies.clone(),
             ingress: group.ingress.as_ref().map(|rules| self.taken_in(group, rules)),
-            egress: group.egress.as_ref().map(|rules| self.sent_out(rules)),
+            egress: group.egress.as_ref().map(|rules| self.sent_out(group, rules)),
             opened: openings(self.guards().map(|to| (group.admitted_by(to), &to.addresses))),
             services,
             refused,
@@ -195,17 +203,20 @@ impl<'a> Neighbourhood<'a> {
     }
 
     /// What goes out by these rules. A port's name is what each of the others calls so; what has no names has none of that.
-    fn sent_out(&self, rules: &[Ruled<'a>]) -> Vec<Opening> {
+    fn sent_out(&self, group: &Group<'a>, rules: &[Ruled<'a>]) -> Vec<Opening> {
         let mut out = Vec::new();
         for (rule, home) in rules {
             let ports = ranges(rule, None);
             let named = rule.ports.iter().any(is_named);
-            if rule.peers.is_empty() {
+            if rule.peers.is_empty() && !group.closed {
                 out.extend(everywhere(ports.clone()));
             }
-            let chosen = self.groups.iter().filter(|g| g.is_chosen(rule, home) || (rule.peers.is_empty() && named));
+            let all = rule.peers.is_empty() && (named || group.closed);
+            let chosen = self.groups.iter().filter(|g| (all || g.is_chosen(rule, home)) && group.may_meet(g));
             out.extend(openings(chosen.map(|g| (ranges(rule, Some(g.port_names)), &g.addresses))));
-            out.extend(blocks(rule, &ports));
+            if !group.closed {
+                out.extend(blocks(rule, &ports));
+            }
         }
         out.dedup();
         out
@@ -225,8 +236,14 @@ impl<'a> Group<'a> {
     fn sends_to(&self, to: &Group<'a>) -> BTreeSet<PortRange> {
         match &self.egress {
             None => BTreeSet::from([PortRange::ALL]),
+            Some(_) if !self.may_meet(to) => BTreeSet::new(),
             Some(rules) => to.matched(rules, to).into_iter().collect(),
         }
+    }
+
+    /// Whatever the rules say: from an internal network nothing outside of its space is reached.
+    fn may_meet(&self, to: &Group<'a>) -> bool {
+        !self.closed || self.home.space == to.home.space
     }
 
     /// The ports of `to` by those of the rules that mean this group.
@@ -261,6 +278,21 @@ fn current(app: &AppView) -> impl Iterator<Item = (&String, &Policy)> {
     app.models.get(&app.current).into_iter().flat_map(|model| &model.policies)
 }
 
+/// All instances of the space.
+static OWN_SPACE: LazyLock<PolicyRule> =
+    LazyLock::new(|| PolicyRule { peers: vec![Peer { workloads: Some(Selector::default()), ..Peer::default() }], ..PolicyRule::default() });
+
+/// In internal networks alone. One that is in another network as well reaches the outside by that.
+fn closed(model: &Model, workload: &Workload) -> bool {
+    let internal = |name: &str| model.networks.get(if name.is_empty() { "default" } else { name }).is_some_and(|n| n.internal && !n.is_of_nodes());
+    if workload.nics.is_empty() { internal("") } else { workload.nics.iter().all(|nic| internal(&nic.network)) }
+}
+
+fn has_closed(app: &AppView) -> bool {
+    let any = |model: &Model| model.networks.values().any(|n| n.internal) && model.workloads.values().any(|w| closed(model, w));
+    app.models.values().any(|model| any(model))
+}
+
 fn groups<'a>(app: &'a AppView, reports: &Reports) -> Vec<Group<'a>> {
     let mut addresses: BTreeMap<(&Name, u64), BTreeSet<IpAddr>> = BTreeMap::new();
     // Also of those that stop: what they still answer is not cut off.
@@ -282,6 +314,7 @@ fn groups<'a>(app: &'a AppView, reports: &Reports) -> Vec<Group<'a>> {
                 stands: found.is_some(),
                 addresses: found.unwrap_or_default(),
                 open: model.services.iter().filter(reached).map(|s| PortRange::one(transport(s), s.port)).collect(),
+                closed: closed(model, workload),
                 policies: Vec::new(),
                 ingress: None,
                 egress: None,

@@ -4,7 +4,7 @@
 mod kubernetes;
 mod worth;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Release, ReleaseStrategy, Service, Workload, WorkloadKind};
+use super::model::{Container, Hook, Model, Network, PathKind, Protocol, Release, ReleaseStrategy, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 pub use worth::worth_knowing;
@@ -49,8 +49,8 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
     }
     for (name, network) in &model.networks {
         let at = format!("networks.{name}");
-        out.when(network.internal, format!("{at}.internal"), "networks are not closed to the outside yet");
         if network.is_of_nodes() {
+            out.when(network.internal, format!("{at}.internal"), "networks of the nodes are closed by whoever routes them: name no gateway");
             let other = network.options.keys().any(|name| !network.known_option(name));
             out.when(
                 other,
@@ -71,28 +71,19 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
 }
 
 fn running(at: &str, w: &Workload, out: &mut Listing) {
-    w.sidecars.iter().for_each(|c| probes(&format!("{at}.sidecars"), &c.probes, out));
-    w.init.iter().filter(|c| c.keeps_running).for_each(|c| probes(&format!("{at}.init"), &c.probes, out));
     let asked = |c: &Container| !c.keeps_running && !c.probes.is_empty();
     out.when(w.init.iter().any(asked), format!("{at}.init"), "an init container that ends is waited for, not asked: its probes have no effect");
     out.when(w.sharing.host_network, format!("{at}.sharing.host_network"), "instances always have a network of their own");
-    out.when(w.sharing.host_pid, format!("{at}.sharing.host_pid"), "the node's processes are not shown to instances");
-    out.when(w.sharing.host_ipc, format!("{at}.sharing.host_ipc"), "the node's IPC namespace is not shared with instances");
+    out.when(w.sharing.processes, format!("{at}.sharing.processes"), "the containers of an instance do not see each other's processes yet");
     out.when(w.sharing.network_of.is_some(), format!("{at}.sharing.network_of"), "instances of two workloads do not share a network namespace yet");
     out.when(!w.extended.is_empty(), format!("{at}.extended"), "nodes do not count GPUs and other extended resources yet");
-    out.when(w.fs_group.is_some(), format!("{at}.fs_group"), "volumes are not handed over to a group yet; they are writable to all users of the instance");
-    out.when(w.run_as_non_root, format!("{at}.run_as_non_root"), "whether the image runs as root is not checked yet: name a `user`");
     out.when(w.init_process, format!("{at}.init_process"), "no init process is added: use an image that brings one");
     out.when(!w.dns.policy.is_empty(), format!("{at}.dns.policy"), "names of the space are always served beside other resolvers");
     let tuned = &w.tuning;
-    let cpu = tuned.cpu_shares > 0 || !tuned.cpuset.is_empty() || !tuned.cpuset_memory.is_empty();
-    out.when(cpu, format!("{at}.tuning"), "processors are not bound or weighed by hand on nodes yet");
-    out.when(tuned.memory_swap_bytes != 0 || tuned.swappiness.is_some(), format!("{at}.tuning"), "instances get no swap");
-    out.when(tuned.oom_kill_disable || tuned.oom_score_adj != 0, format!("{at}.tuning"), "the node decides who ends when memory runs out");
+    out.when(tuned.swappiness.is_some(), format!("{at}.tuning"), "how readily memory is swapped is the node's own: cgroup v2 knows no other");
+    out.when(tuned.oom_kill_disable, format!("{at}.tuning"), "what is over its memory's limit is always ended: use `oom_score_adj` to say who is first");
     out.when(tuned.block_weight > 0, format!("{at}.tuning"), "disk bandwidth is not shared out on nodes yet");
     out.when(!tuned.cgroup_parent.is_empty(), format!("{at}.tuning"), "instances always stand below the agent's own group");
-    storage(at, w, out);
-    probes(at, &w.probes, out);
     hooks(at, w, out);
     out.when(
         !w.service_account.is_empty() && w.service_account != "default",
@@ -100,8 +91,6 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
         "instances get no account of a cluster from the nodes",
     );
     out.when(w.service_token == Some(true), format!("{at}.service_token"), "instances get no account of a cluster from the nodes");
-    let unknown = |fact: &EnvFact| matches!(fact, EnvFact::NodeAddress | EnvFact::ServiceAccount);
-    out.when(w.env_facts.values().any(unknown), format!("{at}.env_facts"), "the node's address and service accounts are not given to instances yet");
 }
 
 fn interfaces(at: &str, w: &Workload, model: &Model, out: &mut Listing) {
@@ -124,44 +113,13 @@ fn interfaces(at: &str, w: &Workload, model: &Model, out: &mut Listing) {
     }
 }
 
-fn probes(at: &str, all: &[Probe], out: &mut Listing) {
-    for (n, probe) in all.iter().enumerate() {
-        let at = format!("{at}.probes[{n}]");
-        match &probe.check {
-            Check::Http { https, host, headers, .. } => {
-                out.when(*https, format!("{at}.check"), "probes speak plain HTTP yet");
-                out.when(!host.is_empty() || !headers.is_empty(), format!("{at}.check"), "probes send no own headers yet");
-            }
-            Check::Grpc { service, .. } => out.when(!service.is_empty(), format!("{at}.check"), "gRPC probes ask for the server as a whole yet"),
-            Check::Tcp { .. } | Check::Command { .. } => {}
-        }
-    }
-}
-
-fn storage(at: &str, w: &Workload, out: &mut Listing) {
-    for (n, mount) in w.mounts.iter().enumerate() {
-        let at = format!("{at}.mounts[{n}]");
-        out.when(!mount.sub_path.is_empty(), at.clone(), "a folder inside of a volume cannot be mounted alone yet");
-        out.when(!matches!(mount.propagation.as_str(), "" | "private" | "rprivate" | "None"), at, "mounts are not propagated");
-    }
-    let owned = w.files.iter().any(|f| f.uid.is_some_and(|u| u > 0) || f.gid.is_some_and(|g| g > 0));
-    out.when(owned, format!("{at}.files"), "files belong to root; use a mode that lets others read");
-}
-
 fn hooks(at: &str, w: &Workload, out: &mut Listing) {
     for (list, name) in [(&w.hooks.post_start, "post_start"), (&w.hooks.pre_stop, "pre_stop")] {
         for hook in list {
-            let at = format!("{at}.hooks.{name}");
-            match hook {
-                Hook::Command { user, working_dir, env, privileged, .. } => {
-                    let own = !user.is_empty() || !working_dir.is_empty() || !env.is_empty() || *privileged;
-                    out.when(own, at, "commands of hooks run as the container does; their own user, folder and variables are not set yet");
-                }
-                Hook::Http { .. } if name == "pre_stop" => out.when(true, at, "before the stop only commands and pauses are possible yet"),
-                Hook::Http { https, host, headers, .. } => {
-                    out.when(*https || !host.is_empty() || !headers.is_empty(), at, "requests of hooks are plain HTTP to the instance without own headers yet");
-                }
-                Hook::Sleep { .. } => {}
+            if let Hook::Command { user, working_dir, env, privileged, .. } = hook {
+                let own = !user.is_empty() || !working_dir.is_empty() || !env.is_empty() || *privileged;
+                let detail = "commands of hooks run as the container does; their own user, folder and variables are not set yet";
+                out.when(own, format!("{at}.hooks.{name}"), detail);
             }
         }
     }
@@ -192,7 +150,7 @@ fn changing(at: &str, w: &Workload, release: &Release, out: &mut Listing) {
 }
 
 fn serving(at: &str, s: &Service, out: &mut Listing) {
-    out.when(s.headless, format!("{at}.headless"), "the name means one balanced address; single instances have no names yet");
+    out.when(s.headless && s.port == 0, format!("{at}.headless"), "a name leads to the instances of a service with ports: name those that they listen on");
     out.when(
         s.sticky_seconds > 0,
         format!("{at}.sticky_seconds"),

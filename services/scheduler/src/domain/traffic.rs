@@ -107,6 +107,7 @@ pub fn preview(app: &AppView, service: &Service, main: WantedService, backends: 
         headers: Vec::new(),
         hold: false,
         public: None,
+        singles: Vec::new(),
         ..main
     })
 }

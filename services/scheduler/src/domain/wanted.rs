@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gantry_kernel::{AppId, InstanceId, Name};
 
 use super::app::Home;
-use super::engine::{Backend, OutsideName, PLAIN_WEIGHT, Report, WantedInstance, WantedService};
+use super::engine::{Backend, OutsideName, PLAIN_WEIGHT, Report, Single, WantedInstance, WantedService};
 use super::model::{Model, Mount, MountKind, Protocol, Service, Volume, Workload, WorkloadKind};
 use super::observe::Phase;
 use super::traffic::{self, Traffic};
@@ -210,6 +210,7 @@ impl AppView {
             hold: self.may_be_empty(service),
             access: service.access.clone(),
             public: service.address.as_ref().and_then(|a| Some((a.given?, service.public_port()))),
+            singles: if service.headless { self.singles(service, reports) } else { Vec::new() },
         };
         // A name without a port has nothing that a balancer could listen on.
         let services = all.iter().copied().filter(|(_, s)| s.port > 0);
@@ -243,6 +244,18 @@ impl AppView {
     fn may_be_empty(&self, service: &Service) -> bool {
         let workload = self.models.get(&self.current).and_then(|m| m.workloads.get(&service.workload));
         workload.and_then(|w| w.scaling.as_ref()).is_some_and(|s| s.min == 0)
+    }
+
+    /// By their names also while they are not ready: those of a cluster of databases have to find each other before they are.
+    fn singles(&self, service: &Service, reports: &Reports) -> Vec<Single> {
+        let of = |instance: &Standing| {
+            self.own(instance, service)?;
+            let seen = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id));
+            let address = seen.map_or_else(|| instance.address.clone(), |o| o.address.clone());
+            let names = vec![format!("{}-{}", instance.workload, instance.index), instance_name(&self.name, &instance.workload, instance.index)];
+            (!address.is_empty()).then(|| Single { names, address, ready: is_ready(instance, reports) && self.has_requests(instance) })
+        };
+        self.instances.iter().filter(|i| i.phase != Phase::Stopping).filter_map(of).collect()
     }
 
     fn backends(&self, service: &Service, node: &Name, reports: &Reports) -> Vec<Backend> {
@@ -461,5 +474,20 @@ mod tests {
         let long = name(&"x".repeat(63));
         assert_eq!(instance_name(&long, &long, 123).len(), 63);
         assert_eq!(instance_name(&name("a"), &name("b"), 0), "a-b-0");
+    }
+
+    #[test]
+    fn the_instances_of_a_headless_service_have_names_of_their_own() {
+        let at = |n: u128, index: u32, address: &str, phase: Phase| Standing { index, address: address.into(), ..standing(n, 2, "n1", phase) };
+        let mut view =
+            view(vec![at(1, 0, "", Phase::Running), at(2, 1, "10.0.0.22", Phase::Running), at(3, 2, "", Phase::Placed), at(4, 3, "10.0.0.4", Phase::Stopping)]);
+        let reports = Reports::from([(name("n1"), report(&[1], &[]))]);
+        assert!(view.wanted_services(&name("n2"), &reports)[0].singles.is_empty(), "its name means a balanced address");
+        for model in view.models.values_mut() {
+            Arc::make_mut(model).services[0].headless = true;
+        }
+        let services = view.wanted_services(&name("n2"), &reports);
+        let told: Vec<_> = services[0].singles.iter().map(|s| (s.names.join(" "), s.address.as_str(), s.ready)).collect();
+        assert_eq!(told, [("web-0 shop-web-0".to_owned(), "10.0.0.1", true), ("web-1 shop-web-1".to_owned(), "10.0.0.22", false)]);
     }
 }

@@ -30,6 +30,7 @@ async fn keeper(folder: &Path) -> Keeper {
     let steps = Steps {
         cri: cri.clone(),
         node: "n1".into(),
+        address: String::new(),
         folders,
         resolvers: Vec::new(),
         services: None,

@@ -1,7 +1,6 @@
 //! The further containers of an instance: those before the main one, each to its end, and those beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -10,7 +9,7 @@ use gantry_cri::{ContainerState, PodSpec};
 use gantry_kernel::InstanceId;
 
 use super::{StepError, Steps};
-use crate::adapters::folders::hosts_text;
+use crate::adapters::folders::{Names, hosts_text};
 use crate::adapters::hooks;
 use crate::adapters::probe::ask;
 use crate::domain::health::{Health, Probe, Purpose, probes};
@@ -22,13 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 impl Steps {
     /// Runs the init containers in their order, and starts the sidecars. A new pod runs all of them, a container that is started
     /// again in its pod none.
-    pub(super) async fn before(
-        &self,
-        id: InstanceId,
-        wanted: &WantedInstance,
-        (pod, pod_spec): (&str, &PodSpec),
-        names: &BTreeMap<String, IpAddr>,
-    ) -> Result<(), StepError> {
+    pub(super) async fn before(&self, id: InstanceId, wanted: &WantedInstance, (pod, pod_spec): (&str, &PodSpec), names: &Names) -> Result<(), StepError> {
         for container in &wanted.init {
             let started = self.beside(id, wanted, container, (pod, pod_spec), 0, names).await?;
             if container.keeps_running {
@@ -91,14 +84,14 @@ impl Steps {
         container: &WantedInstance,
         (pod, pod_spec): (&str, &PodSpec),
         attempt: u32,
-        names: &BTreeMap<String, IpAddr>,
+        names: &Names,
     ) -> Result<String, StepError> {
         let (image, _) = self.image(id, wanted, container).await?;
         let address = self.cri.pod_status(pod).await?.address;
         let mounts = self.folders.prepare_for(id, wanted, container, &hosts_text(&address, &pod_spec.hostname, names)).await?;
         // What only the node knows is told of the instance, with the container's own limits.
         let about = WantedInstance { name: wanted.name.clone(), instance_id: wanted.instance_id.clone(), labels: wanted.labels.clone(), ..container.clone() };
-        let filled = WantedInstance { name: container.name.clone(), ..spec::with_facts(&about, &self.node, &address) };
+        let filled = WantedInstance { name: container.name.clone(), ..spec::with_facts(&about, (self.node.as_str(), self.address.as_str()), &address) };
         let made = self.cri.create_container(pod, pod_spec, &spec::beside(&self.node, id, wanted, &filled, attempt, &image, mounts)).await?;
         self.limit_processes(id, wanted).await;
         self.may_run(id, wanted)?;

@@ -10,7 +10,7 @@ use gantry_kernel::{AppId, Name};
 use super::super::engine::{Isolation, PodRoute, WantedInstance};
 use super::super::made::is_same;
 use super::super::wanted::{AppView, Reports, Standing};
-use super::{Neighbourhood, address_of, current, id};
+use super::{Neighbourhood, address_of, current, has_closed, id};
 
 /// What was found at the last look; nothing where no policy selects anybody.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Part {
 impl Isolated {
     /// Looks at everything anew. `apps`: all that have instances on nodes; `routes`: of all nodes.
     pub fn look(&mut self, apps: &[&Arc<AppView>], reports: &Reports, routes: &[PodRoute]) {
-        if apps.iter().all(|app| current(app).next().is_none()) {
+        if apps.iter().all(|app| current(app).next().is_none() && !has_closed(app)) {
             *self = Self { last: self.last, ..Self::default() };
             return;
         }

@@ -281,3 +281,28 @@ fn what_was_worked_out_moves_only_for_those_whom_a_change_concerns() {
     kept.look(&[&other], &Reports::new(), &routes);
     assert_eq!((stamps(&kept, &other), kept.guarded().len(), kept.node_addresses().len()), (vec![0, 0], 0, 0), "without a policy nobody is");
 }
+
+#[test]
+fn what_is_in_internal_networks_alone_reaches_its_space_and_nothing_else() {
+    let text = "services:\n  db: {image: x, expose: ['5432'], networks: [back]}\n  web: {image: x, ports: ['80:80'], networks: [front, back]}\nnetworks: {front: {}, back: {internal: true}}\n";
+    let read = |text: &str| crate::domain::compose::read(&Document::alone(text)).finish(true).unwrap_or_else(|r| panic!("{r:#?}")).model;
+    let mut model = read(text);
+    let (beside, other) = (app(2, "beside", "acme/test", SHOP), app(3, "other", "acme/production", SHOP));
+    let all = isolations(&[&view(1, "shop", "acme/test", model.clone()), &beside, &other]);
+    let db = &all[&key("shop", "db")];
+    assert_eq!(told(db.egress.as_ref().unwrap()), ["10.0.1.1,10.0.1.2,10.0.2.1,10.0.2.2 all"]);
+    assert!(db.ingress.is_none() && !db.services.is_empty(), "{db:#?}");
+    assert!(db.services.iter().all(|id| !id.contains(&other.id.to_string())), "no name of another space: {:?}", db.services);
+    assert!(all[&key("shop", "web")].egress.is_none(), "it has another network, too");
+    // What a policy allows besides does not open it.
+    let rule = policy(
+        "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}, {podSelector: {matchLabels: {app: db}}}]}, {ports: [{port: 443}]}]}",
+    );
+    model.policies = app(9, "x", "acme/test", &format!("{SHOP}{rule}")).models[&1].policies.clone();
+    let all = isolations(&[&view(1, "shop", "acme/test", model), &beside]);
+    let to = told(all[&key("shop", "db")].egress.as_ref().unwrap());
+    assert_eq!(to, ["10.0.2.1 all", "10.0.1.1,10.0.1.2,10.0.2.1,10.0.2.2 tcp/443-443"]);
+    // The network that everybody is in who names none.
+    let whole = read("services:\n  db: {image: x}\nnetworks: {default: {internal: true}}\n");
+    assert!(isolations(&[&view(1, "shop", "acme/test", whole)])[&key("shop", "db")].egress.is_some());
+}

@@ -99,6 +99,16 @@ impl Mount {
     pub fn new(kind: MountKind, source: impl Into<String>, target: impl Into<String>) -> Self {
         Self { kind, source: source.into(), target: target.into(), read_only: false, size_bytes: 0, sub_path: String::new(), propagation: String::new() }
     }
+
+    /// Who sees what is mounted below it: `slave`: the container what the node mounts; `shared`: also the node what the container mounts;
+    /// nobody if empty. The words are those of Compose and of Kubernetes.
+    pub fn seen_below(&self) -> &'static str {
+        match self.propagation.as_str() {
+            "slave" | "rslave" | "HostToContainer" => "slave",
+            "shared" | "rshared" | "Bidirectional" => "shared",
+            _ => "",
+        }
+    }
 }
 
 /// A config or secret mounted as a file.

@@ -359,6 +359,21 @@ pub struct Tuning {
     pub cgroup_parent: String,
 }
 
+impl Tuning {
+    /// Of an instance that says nothing.
+    pub const USUAL_SHARES: u64 = 1024;
+
+    /// Whether it asks for swap beside its memory. Bytes; a limit of 0 is none.
+    pub fn takes_swap(&self, memory_bytes: u64) -> bool {
+        self.memory_swap_bytes != 0 && !u64::try_from(self.memory_swap_bytes).is_ok_and(|both| both <= memory_bytes)
+    }
+
+    /// Whether it would be ended later than nodes have it when their memory runs out: at a score of 500 with a limit of memory, at 900 without.
+    pub fn outlives(&self, memory_bytes: u64) -> bool {
+        self.oom_score_adj != 0 && self.oom_score_adj < if memory_bytes > 0 { 500 } else { 900 }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dns {
@@ -447,5 +462,18 @@ pub struct Update {
 impl Default for Update {
     fn default() -> Self {
         Self { surge: 1, max_unavailable: 0, progress_deadline_seconds: 120, rollback: true, delay_seconds: 0, partition: 0, manual: false, parallel: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_from_others_is_known() {
+        let swap = |bytes: i64| Tuning { memory_swap_bytes: bytes, ..Tuning::default() }.takes_swap(1 << 20);
+        assert_eq!((swap(0), swap(1 << 20), swap(2 << 20), swap(-1)), (false, false, true, true));
+        let score = |score: i32, memory: u64| Tuning { oom_score_adj: score, ..Tuning::default() }.outlives(memory);
+        assert_eq!((score(0, 1), score(-1, 1), score(500, 1), score(500, 0), score(1000, 0)), (false, true, false, true, false));
     }
 }

@@ -54,12 +54,27 @@ fn every_fault_is_told_with_path_and_line() {
 }
 
 #[test]
+fn what_no_node_could_do_is_wrong() {
+    for (more, expected) in [
+        ("mounts: [{kind: volume, source: v, target: /v, sub_path: a/../../b}]", "leads out of its volume"),
+        ("tuning: {memory_swap_bytes: 1048576}", "less than the limit of memory"),
+        ("tuning: {cpuset: all}", "no list of numbers"),
+    ] {
+        let text = format!("{HEAD}spec:\n  workloads:\n    web:\n      image: x\n      limits: {{memory_bytes: 64Mi}}\n      {more}\n");
+        assert!(bad(&text).iter().any(|r| r.detail.contains(expected) && r.line == 9), "{more}: {:#?}", bad(&text));
+    }
+    good(&format!(
+        "{HEAD}spec:\n  workloads:\n    web:\n      image: x\n      limits: {{memory_bytes: 64Mi}}\n      tuning: {{memory_swap_bytes: -1, cpuset: '0-1,3'}}\n"
+    ));
+}
+
+#[test]
 fn the_engine_lacks_are_told_with_their_own_lines() {
-    let text = format!("{HEAD}spec:\n  workloads:\n    web:\n      image: x\n      sharing:\n        host_pid: true\n");
+    let text = format!("{HEAD}spec:\n  workloads:\n    web:\n      image: x\n      sharing:\n        host_network: true\n");
     let reading = read(&Document::alone(&text));
     reading.remarks.lacking(crate::domain::lacks::containerd(&reading.model));
     let refused = reading.finish(false).unwrap_err();
-    assert_eq!((refused[0].path.as_str(), refused[0].line), ("spec.workloads.web.sharing.host_pid", 9));
+    assert_eq!((refused[0].path.as_str(), refused[0].line), ("spec.workloads.web.sharing.host_network", 9));
 }
 
 proptest! {
