@@ -18,7 +18,13 @@ pub fn told(why: &Value) -> String {
     };
     line(&mut out, format!("{}: {}", text(why, "state"), text(why, "reason")));
     for waiting in list(why, "waiting") {
-        line(&mut out, format!("\n{} of `{}` wait since {}", waiting["instances"], text(&waiting, "workload"), text(&waiting, "since")));
+        let (workload, since) = (text(&waiting, "workload"), text(&waiting, "since"));
+        // How many is not known of what is not there, as of one for each node.
+        let head = match waiting["instances"].as_u64().unwrap_or(0) {
+            0 => format!("`{workload}` waits since {since}"),
+            many => format!("{many} of `{workload}` wait since {since}"),
+        };
+        line(&mut out, format!("\n{head}"));
         if !text(&waiting, "reason").is_empty() {
             line(&mut out, format!("  {}", text(&waiting, "reason")));
         }
