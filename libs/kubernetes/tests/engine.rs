@@ -394,6 +394,17 @@ async fn what_a_cluster_can_do_and_what_we_may_is_found() {
     assert!(matches!(discover(&nowhere).await, Err(Trouble::Unreachable { .. })));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_installed_later_is_used_as_soon_as_somebody_has_seen_it() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    it.server.lock().gateway = true;
+    let found = discover(it.engine.client()).await.unwrap();
+    assert!(!it.engine.connection().found.unwrap().capabilities.gateway, "it looks by itself every ten minutes");
+    it.engine.look_again(&found);
+    it.until("its routes are known", |_| it.engine.connection().found.is_some_and(|f| f.capabilities.gateway)).await;
+}
+
 fn autoscaler() -> Value {
     let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
     object("autoscaling/v2", "HorizontalPodAutoscaler", "web", json!({ "spec": { "scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 9 } }))
