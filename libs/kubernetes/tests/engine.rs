@@ -236,8 +236,10 @@ async fn what_is_told_to_go_and_stays_says_what_it_waits_for() {
     });
     let told = |s: &Standing| !s.gone && s.problem.as_ref().is_some_and(|p| p.contains("Namespace/x") && p.contains("example.org/keep"));
     it.until("it is told", told).await;
+    assert_eq!(it.engine.held_up(), Vec::<String>::new(), "its owner tells of it");
     it.engine.unwant("a");
     it.until("it is told", told).await;
+    assert!(it.engine.held_up()[0].contains("Namespace/x is being deleted"), "{:?}", it.engine.held_up());
     it.server.remove("namespaces/x");
     it.until("it goes", |s| s.gone && s.problem.is_none()).await;
 }

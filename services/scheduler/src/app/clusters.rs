@@ -245,13 +245,14 @@ pub async fn remove(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Pr
 /// Not found. That it cannot be reached is an answer.
 pub async fn test(s: &Scheduler, caller: &Caller, name: &str) -> Result<TestBody, Problem> {
     let row = find(s, caller, name, Role::Viewer).await?;
+    let running = s.clusters.get(&row.name).filter(|one| one.id == row.id);
     let unusable = |problem: String| TestBody { problem: Some(problem), ..TestBody::default() };
     let mut tested = match (wants_roles(s, &row), open(s, &row).await) {
         (Ok(roles), Ok(client)) => {
             let (tested, found) = probe(&client, roles).await;
             // What was installed just now is used from now on, not after the next look.
-            if let (Some(found), Some(running)) = (found, s.clusters.get(&row.name).filter(|one| one.id == row.id)) {
-                running.engine.look_again(&found);
+            if let (Some(found), Some(one)) = (found, &running) {
+                one.engine.look_again(&found);
             }
             tested
         }
@@ -259,6 +260,8 @@ pub async fn test(s: &Scheduler, caller: &Caller, name: &str) -> Result<TestBody
         (_, Err(problem)) => unusable(problem.detail),
     };
     tested.remarks.extend(ends_soon(&row.name, expires(s, &row).await, s.host.env.now()));
+    // Of what was deleted no application tells any more.
+    tested.remarks.extend(running.map(|one| one.engine.held_up()).unwrap_or_default());
     Ok(tested)
 }
 

@@ -154,18 +154,19 @@ impl Reconciler {
 
 /// The pods of one workload.
 #[derive(Default)]
-struct Pods {
-    pods: u64,
+pub(super) struct Pods {
+    pub pods: u64,
     /// Those of them that have a node.
-    placed: u64,
-    starting: bool,
-    missing: u32,
+    pub placed: u64,
+    pub starting: bool,
+    /// Those of them that have none.
+    pub missing: u32,
     /// Why one has no node.
-    waits: Option<String>,
+    pub waits: Option<String>,
 }
 
 impl Pods {
-    fn of(running: &Running, owner: &str, workload: &Name) -> Self {
+    pub fn of(running: &Running, owner: &str, workload: &Name) -> Self {
         let mut out = Self::default();
         running.engine.each_pod_of(owner, |pod| {
             if pod.workload != workload.as_str() {
