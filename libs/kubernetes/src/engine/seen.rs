@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Engine, leaving};
-use crate::cache::{Held, Key};
-use crate::kinds::{KINDS, Kind};
+use super::Engine;
+use crate::kinds::Kind;
 use crate::pod::REVISION;
 
 /// A service's slices carry its name, and its own labels (kubernetes.io/docs/concepts/services-networking/endpoint-slices).
@@ -27,16 +26,11 @@ impl Engine {
         of.map(|(_, held)| held.object.clone()).collect()
     }
 
-    /// What nobody wants any more, was told to go and is held up, and by what; at most five of them.
+    /// Why something that nobody wants any more is still there; at most five of them.
     pub fn held_up(&self) -> Vec<String> {
         let state = self.0.lock();
-        let unwanted = state.cache.owners().filter(|owner| !state.wanted.contains_key(*owner));
-        let objects = unwanted.flat_map(|owner| state.cache.of(owner)).filter(|(_, held)| !held.controlled);
-        let told = |(key, held): (&Key, &Held)| {
-            let place = if key.1.is_empty() { key.2.clone() } else { format!("{} in {}", key.2, key.1) };
-            leaving::held_up(&format!("{}/{place}", KINDS.get(key.0).map_or("", |k| k.kind)), held)
-        };
-        objects.filter_map(told).take(5).collect()
+        let problems = state.unwanted.iter().filter_map(|owner| state.standing.get(owner)?.problem.clone());
+        problems.take(5).collect()
     }
 
     /// How many ready endpoints a service of `owner` has, as the cluster's own controller says it.
