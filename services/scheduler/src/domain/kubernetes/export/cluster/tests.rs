@@ -112,6 +112,14 @@ metadata: {name: migrate}
 spec: {ttlSecondsAfterFinished: 5, template: {spec: {restartPolicy: Never, containers: [{name: migrate, image: nginx}]}}}
 "#;
 
+#[test]
+fn binary_entries_stay_apart_from_those_that_become_variables() {
+    let more = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {A: b}\nbinaryData: {b.bin: AAEC, c.txt: aGk=}\n";
+    let all = made(&format!("{ALL}{more}"), &ClusterSettings::default(), |_| {});
+    let settings = of(&all, "ConfigMap", "store-settings");
+    assert_eq!((&settings["data"], &settings["binaryData"]), (&json!({ "A": "b" }), &json!({ "b.bin": "AAEC", "c.txt": "aGk=" })));
+}
+
 /// As Compose says it, where Kubernetes has other words or rules.
 #[test]
 fn what_compose_says_in_its_own_words_is_said_in_the_clusters() {
