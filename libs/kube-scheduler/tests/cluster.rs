@@ -75,7 +75,7 @@ async fn pods_are_bound_or_told_why_not_and_events_say_so() {
     until("it is bound", || node_of(&server, "fits") == "n1").await;
     until("it is told", || condition(&server, "large")["reason"] == "Unschedulable").await;
     let told = condition(&server, "large");
-    assert!(told["status"] == "False" && told["message"].as_str().unwrap().starts_with("0/1 nodes are available: 1 cpu"), "{told}");
+    assert!(told["status"] == "False" && told["message"].as_str().unwrap().starts_with("0/1 nodes are available: 1 Insufficient cpu"), "{told}");
     assert!(told["lastTransitionTime"].as_str().unwrap().ends_with('Z') && told["observedGeneration"] == 1, "{told}");
     until("it is shown", || events(&server, "fits") == ["Scheduled"] && events(&server, "large") == ["FailedScheduling"]).await;
     assert_eq!(node_of(&server, "other"), "");

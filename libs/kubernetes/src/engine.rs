@@ -92,6 +92,8 @@ struct Shared {
     wake: tokio::sync::Notify,
     /// A kind is not there.
     look: tokio::sync::Notify,
+    /// Somebody knows that the cluster can do other things now.
+    look_now: tokio::sync::Notify,
 }
 
 #[derive(Default)]
@@ -128,8 +130,8 @@ impl Engine {
     /// Watches and works until `cancel`.
     pub fn start(client: Client, scope: String, correct: bool, cancel: &CancellationToken, tracker: &TaskTracker) -> Self {
         let state = Mutex::new(State { correct, ..State::default() });
-        let shared =
-            Arc::new(Shared { client, scope, state, changed: channel::channel(0).0, wake: tokio::sync::Notify::new(), look: tokio::sync::Notify::new() });
+        let (wake, look, look_now) = Default::default();
+        let shared = Arc::new(Shared { client, scope, state, changed: channel::channel(0).0, wake, look, look_now });
         let (own, cancel) = (Self(shared.clone()), cancel.clone());
         let tracked = tracker.clone();
         tracker.spawn(async move {
@@ -151,6 +153,7 @@ impl Engine {
                     tokio::select! {
                         () = tokio::time::sleep(LOOK_AGAIN) => {}
                         () = shared.look.notified() => tokio::time::sleep(LOOK_AGAIN_SOON).await,
+                        () = shared.look_now.notified() => {}
                     }
                     // What is in the way the watches tell.
                     if let Ok(found) = discovery::discover(&shared.client).await {
@@ -200,6 +203,14 @@ impl Engine {
             state.mark(owner);
             drop(state);
             self.0.wake.notify_one();
+        }
+    }
+
+    /// What the cluster can do is asked for at once: `found` is what it has answered somebody else just now.
+    pub fn look_again(&self, found: &Found) {
+        let known = self.0.lock().found.as_ref().is_some_and(|before| before.capabilities != found.capabilities);
+        if known {
+            self.0.look_now.notify_one();
         }
     }
 

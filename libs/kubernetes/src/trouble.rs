@@ -23,7 +23,7 @@ pub enum Trouble {
     Untrusted { server: String, reason: String },
     #[error("the access is not usable: {0}")]
     Access(String),
-    #[error("the cluster does not know us (401): the token has expired or was revoked, or the certificate is of another authority{}", said(.0))]
+    #[error("the cluster does not know us (401): the token has expired or was revoked, or the certificate is of another authority{}; `gantry cluster access` gives it another one", said(.0))]
     Unauthenticated(String),
     #[error("a right is missing (403): {0}; `gantry cluster manifest` writes all that are needed")]
     Forbidden(String),

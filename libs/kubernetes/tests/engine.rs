@@ -236,8 +236,10 @@ async fn what_is_told_to_go_and_stays_says_what_it_waits_for() {
     });
     let told = |s: &Standing| !s.gone && s.problem.as_ref().is_some_and(|p| p.contains("Namespace/x") && p.contains("example.org/keep"));
     it.until("it is told", told).await;
+    assert_eq!(it.engine.held_up(), Vec::<String>::new(), "its owner tells of it");
     it.engine.unwant("a");
     it.until("it is told", told).await;
+    assert!(it.engine.held_up()[0].contains("Namespace/x is being deleted"), "{:?}", it.engine.held_up());
     it.server.remove("namespaces/x");
     it.until("it goes", |s| s.gone && s.problem.is_none()).await;
 }
@@ -392,6 +394,17 @@ async fn what_a_cluster_can_do_and_what_we_may_is_found() {
     let nowhere = Access { server: "http://127.0.0.1:9".into(), ca_pem: None, tls_server_name: None, insecure: false, credential: token() };
     let nowhere = Client::new(nowhere, Options::new(Env::system())).unwrap();
     assert!(matches!(discover(&nowhere).await, Err(Trouble::Unreachable { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_installed_later_is_used_as_soon_as_somebody_has_seen_it() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    it.server.lock().gateway = true;
+    let found = discover(it.engine.client()).await.unwrap();
+    assert!(!it.engine.connection().found.unwrap().capabilities.gateway, "it looks by itself every ten minutes");
+    it.engine.look_again(&found);
+    it.until("its routes are known", |_| it.engine.connection().found.is_some_and(|f| f.capabilities.gateway)).await;
 }
 
 fn autoscaler() -> Value {

@@ -304,6 +304,20 @@ async fn a_document_of_an_unknown_kind_is_refused_before_anything_is_asked() {
 }
 
 #[tokio::test]
+async fn the_authority_of_a_cluster_is_not_that_of_the_platform() {
+    let (world, folder) = (World::signed_in(3600).await, tempfile::tempdir().unwrap());
+    let (ca, token) = (folder.path().join("ca.crt"), folder.path().join("token"));
+    std::fs::write(&ca, "PEM").unwrap();
+    std::fs::write(&token, "t\n").unwrap();
+    let access = json!({ "server": "https://10.0.0.1:6443", "token": "t", "ca_pem": "PEM" });
+    let body = json!({ "name": "east", "org": null, "access": access, "unchecked": false, "adopt": null });
+    let mock = Mock::given(method("POST")).and(path("/api/v1/clusters")).and(body_json(body));
+    world.answers(mock, ResponseTemplate::new(201).set_body_json(json!({ "name": "east" }))).await;
+    let words = format!("cluster add east --server https://10.0.0.1:6443 --server-ca {} --token-file {}", ca.display(), token.display());
+    world.run(&words).await.expect("its certificate is no reason to distrust the platform's");
+}
+
+#[tokio::test]
 async fn a_cluster_gets_a_credential_of_its_own_that_is_kept_and_renewed() {
     use base64::Engine;
     let world = World::signed_in(3600).await;

@@ -1,12 +1,23 @@
 //! The decisions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use gantry_planner::{Cluster, GroupIx, Hints, Preemption, Weights, summarise};
+use gantry_planner::{Cluster, GroupIx, Hints, Obstacle, Preemption, Resource, Weights};
 
 use super::{Decision, Desk, Victim};
 use crate::storage::At;
+
+/// In kube-scheduler's words where it has the same reason: people search for them, and alerts are made by them.
+fn told(obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::Room { kind: Resource::Instances, .. } => "Too many pods".into(),
+        Obstacle::Room { kind: Resource::Storage, .. } => "Insufficient ephemeral-storage".into(),
+        Obstacle::Room { kind, .. } => format!("Insufficient {}", kind.as_str()),
+        Obstacle::Extended { name, .. } => format!("Insufficient {name}"),
+        other => other.kind(),
+    }
+}
 
 /// So many groups that nobody is of any more are kept; the planner has no way to forget one.
 const SPARE: usize = 4_096;
@@ -157,8 +168,13 @@ impl Desk {
 
     fn reason(&mut self, group: GroupIx) -> String {
         let findings = self.cluster.explain(group, &Weights::default(), &Hints::default());
-        let (summary, _) = summarise(&findings);
-        let told: Vec<String> = summary.iter().map(|s| format!("{} {}", s.nodes, s.kind)).collect();
+        let mut counted: BTreeMap<String, u32> = BTreeMap::new();
+        for obstacle in findings.iter().flat_map(|finding| &finding.obstacles) {
+            *counted.entry(told(obstacle)).or_default() += 1;
+        }
+        let mut counted: Vec<(String, u32)> = counted.into_iter().collect();
+        counted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let told: Vec<String> = counted.iter().map(|(what, nodes)| format!("{nodes} {what}")).collect();
         format!("0/{} nodes are available: {}", findings.len(), if told.is_empty() { "there is none".into() } else { told.join(", ") })
     }
 

@@ -117,7 +117,7 @@ fn what_others_bound_takes_its_room_whatever_it_asked_for() {
     other["spec"]["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }]);
     desk.pod(&other);
     desk.pod(&pod(2, "1", 0, ""));
-    assert!(desk.held_back(2).contains("1 cpu"));
+    assert!(desk.held_back(2).contains("1 Insufficient cpu"));
     // It is made smaller where it stands.
     other["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "500m".into();
     desk.pod(&other);

@@ -26,6 +26,13 @@ impl Engine {
         of.map(|(_, held)| held.object.clone()).collect()
     }
 
+    /// Why something that nobody wants any more is still there; at most five of them.
+    pub fn held_up(&self) -> Vec<String> {
+        let state = self.0.lock();
+        let problems = state.unwanted.iter().filter_map(|owner| state.standing.get(owner)?.problem.clone());
+        problems.take(5).collect()
+    }
+
     /// How many ready endpoints a service of `owner` has, as the cluster's own controller says it.
     pub fn endpoints(&self, owner: &str, namespace: &str, service: &str) -> usize {
         let Some(kind) = Kind::of("discovery.k8s.io/v1", "EndpointSlice") else { return 0 };

@@ -78,9 +78,9 @@ pub struct ClusterAccess {
     /// The API server's address, with --token-file.
     #[arg(long, value_name = "URL", requires = "token_file", conflicts_with = "in_cluster")]
     pub server: Option<String>,
-    /// The authority to trust (PEM).
+    /// The authority that signed the API server's certificate (PEM); `--ca` is the platform's own.
     #[arg(long, value_name = "FILE", requires = "server")]
-    pub ca: Option<PathBuf>,
+    pub server_ca: Option<PathBuf>,
     /// File with the token to sign in with.
     #[arg(long, value_name = "FILE", requires = "server")]
     pub token_file: Option<PathBuf>,

@@ -100,7 +100,7 @@ fn body(access: &ClusterAccess) -> Result<Value> {
         return Ok(json!({ "kubeconfig": whole, "context": access.context.clone().unwrap_or_default() }));
     }
     if let (Some(server), Some(token)) = (&access.server, &access.token_file) {
-        let ca = access.ca.as_deref().map(files::text).transpose()?.unwrap_or_default();
+        let ca = access.server_ca.as_deref().map(files::text).transpose()?.unwrap_or_default();
         return Ok(json!({ "server": server, "token": files::text(token)?.trim(), "ca_pem": ca }));
     }
     if access.in_cluster {

@@ -54,7 +54,9 @@ pub fn told(why: &Value) -> String {
         }
         for drift in list(cluster, "drift") {
             let joined = |field: &str| list(&drift, field).iter().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>().join(", ");
-            line(&mut out, format!("  {} was changed at {} by {}", text(&drift, "object"), joined("fields"), joined("managers")));
+            // A field that somebody took away is nobody's by then.
+            let by = Some(joined("managers")).filter(|who| !who.is_empty()).map(|who| format!(" by {who}")).unwrap_or_default();
+            line(&mut out, format!("  {} was changed at {}{by}", text(&drift, "object"), joined("fields")));
         }
         for warning in list(cluster, "warnings").iter().filter_map(Value::as_str) {
             line(&mut out, format!("  the cluster warns of {warning}"));
@@ -114,10 +116,16 @@ mod tests {
     fn what_the_cluster_warns_of_is_told() {
         let why = json!({
             "state": "running", "reason": "",
-            "cluster": { "name": "east", "applied": true, "problem": null, "drift": [], "warnings": ["Deployment/shop-web: apps/v9 goes"] },
+            "cluster": { "name": "east", "applied": true, "problem": null, "drift": [
+                { "object": "NetworkPolicy/shop", "fields": [".spec.ingress"], "managers": [] }, { "object": "Service/web", "fields": [".spec.type"], "managers": ["k9s"] },
+            ], "warnings": ["Deployment/shop-web: apps/v9 goes"] },
         });
         let text = told(&why);
-        assert!(text.contains("on the cluster east: all objects are there\n  the cluster warns of Deployment/shop-web: apps/v9 goes"), "{text}");
+        assert!(text.contains("was changed at .spec.ingress\n") && text.contains("was changed at .spec.type by k9s\n"), "{text}");
+        assert!(
+            text.contains("on the cluster east: all objects are there") && text.contains("  the cluster warns of Deployment/shop-web: apps/v9 goes"),
+            "{text}"
+        );
     }
 
     #[test]

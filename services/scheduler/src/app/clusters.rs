@@ -7,7 +7,7 @@ use gantry_contract::cluster::ClusterEvent;
 use gantry_es::{EventData, Meta, Sealed, StreamId};
 use gantry_es_pg::{Append, AppendError, Claim, StreamWrite};
 use gantry_kernel::{FieldFault, Kind, Name, OffsetDateTime, OrgId, Problem, Role, Scope, Uuid};
-use gantry_kubernetes::{Access, Capabilities, Client, Credential, Trouble};
+use gantry_kubernetes::{Access, Capabilities, Client, Credential, Found, Trouble};
 use serde::{Deserialize, Serialize};
 
 use super::adoption::{self, Earlier};
@@ -161,7 +161,7 @@ pub async fn add(s: &Scheduler, caller: &Caller, new: NewCluster) -> Result<Clus
     let access = access(&new.access)?;
     let client = connect(s, access.clone(), org.is_none()).await?;
     if !new.unchecked {
-        let tested = probe(&client, new.settings.roles).await;
+        let (tested, _) = probe(&client, new.settings.roles).await;
         if let Some(problem) = tested.problem {
             return Err(unusable(&problem, "; send `unchecked` (--unchecked) to take it in all the same"));
         }
@@ -197,7 +197,7 @@ pub async fn change_access(s: &Scheduler, caller: &Caller, name: &str, new: Acce
     require(s, caller, row.org, &new)?;
     let access = access(&new)?;
     let client = connect(s, access.clone(), row.org.is_none()).await?;
-    if let Some(problem) = probe(&client, wants_roles(s, &row)?).await.problem {
+    if let Some(problem) = probe(&client, wants_roles(s, &row)?).await.0.problem {
         return Err(unusable(&problem, "; what was set before stays"));
     }
     let event = ClusterEvent::AccessChanged {
@@ -245,13 +245,23 @@ pub async fn remove(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Pr
 /// Not found. That it cannot be reached is an answer.
 pub async fn test(s: &Scheduler, caller: &Caller, name: &str) -> Result<TestBody, Problem> {
     let row = find(s, caller, name, Role::Viewer).await?;
+    let running = s.clusters.get(&row.name).filter(|one| one.id == row.id);
     let unusable = |problem: String| TestBody { problem: Some(problem), ..TestBody::default() };
     let mut tested = match (wants_roles(s, &row), open(s, &row).await) {
-        (Ok(roles), Ok(client)) => probe(&client, roles).await,
+        (Ok(roles), Ok(client)) => {
+            let (tested, found) = probe(&client, roles).await;
+            // What was installed just now is used from now on, not after the next look.
+            if let (Some(found), Some(one)) = (found, &running) {
+                one.engine.look_again(&found);
+            }
+            tested
+        }
         (Err(_), _) => unusable("its settings cannot be read: set them anew".into()),
         (_, Err(problem)) => unusable(problem.detail),
     };
     tested.remarks.extend(ends_soon(&row.name, expires(s, &row).await, s.host.env.now()));
+    // Of what was deleted no application tells any more.
+    tested.remarks.extend(running.map(|one| one.engine.held_up()).unwrap_or_default());
     Ok(tested)
 }
 
@@ -275,9 +285,9 @@ fn wants_roles(s: &Scheduler, row: &Cluster) -> Result<bool, Problem> {
 }
 
 /// `roles`: people's roles are to be bound.
-async fn probe(client: &Client, roles: bool) -> TestBody {
+async fn probe(client: &Client, roles: bool) -> (TestBody, Option<Found>) {
     let began = Instant::now();
-    let mut tested = TestBody::default();
+    let (mut tested, mut answer) = (TestBody::default(), None);
     let asked = async {
         let found = gantry_kubernetes::discover(client).await?;
         let missing = gantry_kubernetes::missing_rights(client, &found).await?;
@@ -297,13 +307,15 @@ async fn probe(client: &Client, roles: bool) -> TestBody {
                     if roles { " --roles" } else { "" }
                 ));
             }
-            (tested.version, tested.platform, tested.capabilities, tested.remarks) = (found.version, found.platform, found.capabilities, found.remarks);
+            let of = found.clone();
+            (tested.version, tested.platform, tested.capabilities, tested.remarks) = (of.version, of.platform, of.capabilities, of.remarks);
             tested.missing_rights = missing;
+            answer = Some(found);
         }
         Err(trouble) => tested.problem = Some(trouble.to_string()),
     }
     tested.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tested
+    (tested, answer)
 }
 
 fn scope(org: Option<OrgId>) -> Scope {

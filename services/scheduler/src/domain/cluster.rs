@@ -224,6 +224,22 @@ pub fn lacks_pods(kind: WorkloadKind, object: Option<&Value>, pods: u64) -> bool
     }
 }
 
+/// How many pods there should be and are not, of those that have a node or none yet; `replicas` counts as long as there is no object.
+pub fn missing_pods(kind: WorkloadKind, object: Option<&Value>, replicas: u32, placed: u64) -> u32 {
+    let number = |value: &Value| value.as_u64();
+    let wanted = match (kind, object) {
+        (WorkloadKind::Stateless | WorkloadKind::Stateful, Some(object)) => number(&object["spec"]["replicas"]).unwrap_or(1),
+        (WorkloadKind::Stateless | WorkloadKind::Stateful, None) => u64::from(replicas),
+        // Only the cluster knows how many nodes take one.
+        (WorkloadKind::Global, Some(object)) => number(&object["status"]["desiredNumberScheduled"]).unwrap_or(0),
+        (WorkloadKind::Job, Some(_)) => u64::from(lacks_pods(kind, object, placed)),
+        // One at the least.
+        (WorkloadKind::Global | WorkloadKind::Job, None) => 1,
+        (WorkloadKind::CronJob, _) => 0,
+    };
+    u32::try_from(wanted.saturating_sub(placed)).unwrap_or(u32::MAX)
+}
+
 /// Does a StatefulSet that shall have this revision replace its pods one by one, all of them, and wait for each?
 pub fn waits_for_each(set: &Value, revision: u64) -> bool {
     let spec = &set["spec"];
@@ -317,6 +333,18 @@ mod tests {
             event("v", "FailedCreate", "2026-01-01T00:00:03Z", "of another"), event("u", "BackOff", "2026-01-01T00:00:04Z", "else")]});
         assert_eq!(refusal(&all, "u"), Some("new".into()));
         assert_eq!(refusal(&json!({}), "u"), None);
+    }
+
+    #[test]
+    fn pods_that_were_never_made_are_missing_too() {
+        let set = json!({"spec": {"replicas": 3}});
+        assert_eq!(missing_pods(WorkloadKind::Stateless, Some(&set), 1, 1), 2, "as the cluster was told last");
+        assert_eq!(missing_pods(WorkloadKind::Stateless, None, 2, 0), 2, "it was refused as a whole");
+        let each = json!({"status": {"desiredNumberScheduled": 3}});
+        assert_eq!([missing_pods(WorkloadKind::Global, Some(&each), 1, 0), missing_pods(WorkloadKind::Global, Some(&each), 1, 3)], [3, 0]);
+        assert_eq!(missing_pods(WorkloadKind::Global, None, 1, 0), 1, "of how many nodes is not known");
+        let job = json!({"spec": {}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}});
+        assert_eq!([missing_pods(WorkloadKind::Job, Some(&job), 1, 0), missing_pods(WorkloadKind::CronJob, None, 1, 0)], [0, 0]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::yaml;
 use super::{check, kept};
 use objects::Object;
 
-pub use export::{cluster, export};
+pub use export::{cluster, export, host_name};
 pub use quantity::{of_bytes, of_millis, thousandths, whole};
 
 /// The annotation that carries what Kubernetes has no word for, on any object.

@@ -29,8 +29,9 @@ pub fn state(c: &Condition) -> (&'static str, String) {
     let kept = if c.kept > 0 { format!(", {} of them of an earlier revision, as the document says", c.kept) } else { String::new() };
     let progress = format!("{} of {} instances are ready{kept}", c.available, c.wanted);
     let because = |text: String| match (&c.pending, &c.trouble) {
-        (Some(why), _) | (None, Some(why)) => format!("{text}: {why}"),
-        (None, None) => text,
+        // A release that failed for what is still in the way has told it.
+        (Some(why), _) | (None, Some(why)) if !text.contains(why.as_str()) => format!("{text}: {why}"),
+        _ => text,
     };
     match c {
         Condition { deleted: true, alive: 0, .. } => ("deleted", "it has been deleted".into()),
@@ -79,5 +80,15 @@ mod tests {
         assert_eq!(word(|c| c.stopped = true), "stopped");
         assert_eq!(word(|c| c.deleted = true), "deleting");
         assert_eq!(word(|c| (c.deleted, c.alive) = (true, 0)), "deleted");
+    }
+
+    #[test]
+    fn what_a_failed_release_has_told_is_not_told_twice() {
+        let failed = |pending: &str| {
+            let failure = Some("no progress for 120 s; db: no room".to_owned());
+            state(&Condition { wanted: 1, failure, pending: Some(pending.to_owned()), ..Condition::default() }).1
+        };
+        assert_eq!(failed("db: no room"), "no progress for 120 s; db: no room");
+        assert_eq!(failed("db: no image"), "no progress for 120 s; db: no room: db: no image");
     }
 }

@@ -23,6 +23,7 @@ const MOST: usize = 500;
 const PERIOD: Duration = Duration::from_secs(5);
 /// Lines wait so long for others to go along.
 const GATHER: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LINES: usize = 500;
 const LONGEST: usize = 16 << 10;
 
@@ -36,6 +37,8 @@ struct Progress {
     followed: HashMap<String, HashSet<InstanceId>>,
     /// Read to their end.
     over: HashSet<Attempt>,
+    /// How often in a row a pod's log could not be read, as while its node is away.
+    failed: HashMap<InstanceId, u32>,
 }
 
 impl Progress {
@@ -49,6 +52,18 @@ impl Progress {
         }
         let followed = self.followed.entry(cluster.to_owned()).or_default();
         followed.len() < MOST && followed.insert(attempt.0)
+    }
+
+    /// What is waited before a log is asked for again that could not be read: with a node, the logs of all of its pods are away, and
+    /// each question has the API server ask the node. `lasted`: so long it was read before.
+    fn pause(&mut self, pod: InstanceId, lasted: Duration) -> Duration {
+        let times = self.failed.entry(pod).or_default();
+        if lasted >= LONGEST_PAUSE {
+            *times = 0;
+        }
+        let pause = PERIOD * 2_u32.saturating_pow((*times).min(8));
+        *times += 1;
+        pause.min(LONGEST_PAUSE)
     }
 
     /// `whole`: it was read to its end.
@@ -133,13 +148,15 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
             let (s, client, progress, cancel) = (s.clone(), running.engine.client().clone(), progress.clone(), running.ended());
             let cluster = cluster.clone();
             s.host.tracker.clone().spawn(async move {
+                let began = tokio::time::Instant::now();
                 let outcome = tokio::select! {
                     outcome = follow(&s, &client, &pod, batch) => outcome,
                     () = cancel.cancelled() => Ok(false),
                 };
                 if let Err(error) = &outcome {
-                    tracing::debug!(pod = pod.name, error = format!("{error:#}"), "a pod's log broke off and will be read on");
-                    tokio::time::sleep(PERIOD).await;
+                    let pause = progress.lock().unwrap_or_else(PoisonError::into_inner).pause(attempt.0, began.elapsed());
+                    tracing::debug!(pod = pod.name, error = format!("{error:#}"), again = ?pause, "a pod's log broke off and will be read on");
+                    tokio::time::sleep(pause).await;
                 }
                 progress.lock().unwrap_or_else(PoisonError::into_inner).ends(&cluster, attempt, outcome.is_ok_and(|whole| whole));
             });
@@ -148,6 +165,7 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
     let gone: Vec<InstanceId> = {
         let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = progress.over.iter().map(|(id, _)| *id).filter(|id| !there.contains(id)).collect();
+        progress.failed.retain(|id, _| there.contains(id));
         progress.over.retain(|(id, _)| there.contains(id));
         gone
     };
@@ -242,6 +260,14 @@ mod tests {
             (1..=600_u128).filter(|n| progress.begins(cluster, (InstanceId(Uuid::from_u128(*n)), 0), State::Running)).count()
         };
         assert_eq!((begun(&mut progress, "east"), begun(&mut progress, "west")), (MOST - 1, MOST), "each cluster has its own number");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_is_asked_for_less_and_less_often() {
+        let (mut progress, id) = (Progress::default(), InstanceId(Uuid::nil()));
+        let mut pauses = || progress.pause(id, Duration::ZERO).as_secs();
+        assert_eq!([pauses(), pauses(), pauses(), pauses(), pauses(), pauses()], [5, 10, 20, 40, 60, 60]);
+        assert_eq!(progress.pause(id, LONGEST_PAUSE), PERIOD, "it was read for a while");
     }
 
     #[test]

@@ -224,6 +224,11 @@ async fn what_others_own_is_not_touched_and_drift_is_shown_or_corrected() {
     };
     place.world.until("the drift is shown with the manager's name", LONG, drift).await;
     assert_eq!(server.object(name).unwrap()["spec"]["progressDeadlineSeconds"], 99, "shown, not corrected");
+    // What is the space's concerns its applications, too.
+    server.edit(&format!("namespaces/{namespace}"), "kubectl-label", |n| n["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "restricted".into());
+    let of_space =
+        async || place.get(&format!("{}/shop/why", place.apps())).await.1["cluster"]["drift"].to_string().contains(&format!("Namespace/{namespace}"));
+    place.world.until("that of the namespace is shown, too", LONG, of_space).await;
     assert_eq!(call(&place, &token, Method::PUT, "/api/v1/clusters/east/settings", Some(json!({ "drift": "correct" }))).await.0, 200);
     let back = async || server.object(name).is_some_and(|d| d["spec"]["progressDeadlineSeconds"] == 10 && d["spec"]["minReadySeconds"] == 7);
     place.world.until("it is put back, and what others added stays", LONG, back).await;

@@ -16,7 +16,7 @@ use cluster::{Live, cleanly};
 use imports::{import, over_two};
 use inside::inside;
 use least::least;
-use objects::{changes, drift, instead, kinds, revisions, volumes};
+use objects::{changes, drift, instead, kinds, revisions, volumes, words};
 use releases::{blue_green, canary, gateway};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +59,12 @@ async fn what_cannot_be_changed_is_made_anew() {
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn what_there_may_be_one_of_takes_the_place_of_the_one_before() {
     cleanly(Live::started("j").await, instead).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_compose_file_is_taken_without_a_word() {
+    cleanly(Live::started("l").await, words).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,6 +136,7 @@ async fn the_live_suite_holds_on_our_own_server() {
     volumes(&on_our_own("d").await).await;
     changes(&on_our_own("f").await).await;
     instead(&on_our_own("j").await).await;
+    words(&on_our_own("l").await).await;
     inside(&on_our_own("g").await).await;
     blue_green(&on_our_own("g").await).await;
     canary(&on_our_own("h").await).await;

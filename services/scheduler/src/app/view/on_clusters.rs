@@ -43,7 +43,7 @@ pub struct OnClusterBody {
     pub applied: bool,
     /// What is in the way of the objects, or of reaching the cluster.
     pub problem: Option<String>,
-    /// What others have changed of its objects.
+    /// What others have changed of its objects, and of those of its space.
     pub drift: Vec<DriftBody>,
     /// What the cluster has warned of when its objects were applied last: fields and versions that go, pods that a level of Pod
     /// Security would refuse.
@@ -63,12 +63,14 @@ impl Seeing {
     pub(super) fn on_cluster(&self, s: &Scheduler) -> Option<OnClusterBody> {
         let one = |(name, running): (String, Running)| {
             let (standing, connection) = (running.engine.standing(&self.row.id.to_string()), running.engine.connection());
-            let drift = standing.drift.into_iter().map(|d| DriftBody { object: d.object, fields: d.fields, managers: d.managers });
+            // What the space has there (its namespace, quota and policies) is nobody's but that of the applications in it.
+            let space = running.engine.standing(&self.row.space.to_string());
+            let drift = standing.drift.into_iter().chain(space.drift).map(|d| DriftBody { object: d.object, fields: d.fields, managers: d.managers });
             let refused = || {
                 let route = Kind::of("gateway.networking.k8s.io/v1", "HTTPRoute")?;
                 running.engine.objects(&self.row.id.to_string(), route).iter().find_map(cluster_routes::refused)
             };
-            let problem = standing.problem.or(connection.problem).or_else(refused);
+            let problem = standing.problem.or(space.problem).or(connection.problem).or_else(refused);
             OnClusterBody { name, applied: standing.applied, problem, drift: drift.collect(), warnings: standing.warnings }
         };
         let mut all: Vec<OnClusterBody> = s.clusters.of(AppId(self.row.id)).into_iter().map(one).collect();

@@ -231,7 +231,13 @@ fn mount(m: &Mount) -> Option<Value> {
         out.put("volume", json!({ "subpath": m.sub_path }));
     }
     if m.kind == MountKind::Bind && !m.propagation.is_empty() {
-        out.put("bind", json!({ "propagation": m.propagation }));
+        // As Kubernetes says it, in Docker's words.
+        let said = match m.propagation.as_str() {
+            "HostToContainer" => "rslave",
+            "Bidirectional" => "rshared",
+            other => other,
+        };
+        out.put("bind", json!({ "propagation": said }));
     }
     Some(out.into())
 }

@@ -19,6 +19,8 @@ use crate::domain::export::Fields;
 use crate::domain::model::{Config, Model, MountKind, Overlap, Service, Volume, Workload, WorkloadKind};
 use crate::domain::{patch, yaml};
 
+pub use pod::host_name;
+
 use policies::policy;
 use services::{http_route, routes, service};
 

@@ -45,7 +45,12 @@ pub fn config(object: &Object<'_>, model: &mut Model) {
     }
     if let Some(data) = f.below("binaryData") {
         for (key, at) in data.rest() {
-            encoded(&at, key, &mut config);
+            // Also if it happens to be text: of these no variables are made (`envFrom`), which could not hold every byte.
+            let text: String = at.text().chars().filter(|c| !c.is_whitespace()).collect();
+            match STANDARD.decode(&text) {
+                Ok(_) => drop(config.binary.insert(key.to_owned(), text)),
+                Err(_) => at.wrong("must be base64"),
+            }
         }
     }
     // It counts more than `data`, whatever that has under the same key.

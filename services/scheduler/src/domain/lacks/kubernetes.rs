@@ -1,6 +1,7 @@
 //! What a Kubernetes cluster does not do of a model: mostly what a pod has no word for.
 
 use super::{Lack, Listing};
+use crate::domain::kubernetes::host_name;
 use crate::domain::model::{Hook, Model, PathKind, Restart, Route, Workload, WorkloadKind};
 
 /// `gateway`: the cluster's routes join a Gateway. `timeouts`: those may have time limits. `together`: a StatefulSet may replace several
@@ -73,6 +74,13 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(!w.ulimits.is_empty(), format!("{at}.ulimits"), "a pod has no word for limits of processes");
     out.when(w.limits.pids > 0, format!("{at}.limits.pids"), "the number of processes is limited by the kubelet, for all pods of a node");
     out.when(w.tuning != crate::domain::model::Tuning::default(), format!("{at}.tuning"), "the kernel's resource control is the kubelet's");
+    match host_name(&w.hostname) {
+        Some(label) => {
+            let domain = !label.eq_ignore_ascii_case(&w.hostname);
+            out.when(domain, format!("{at}.hostname"), &format!("a pod's own name has no domain: it is called `{label}`"));
+        }
+        None => out.when(!w.hostname.is_empty(), format!("{at}.hostname"), "a pod cannot be called so: letters, digits and `-`, at most 63"),
+    }
     out.when(w.init_process, format!("{at}.init_process"), "a pod has no small init process; share processes, or bring one in the image");
     out.when(w.sharing.network_of.is_some(), format!("{at}.sharing.network_of"), "make it a sidecar: containers of one pod share a network");
     out.when(w.nics.len() > 1, format!("{at}.nics"), "a pod has one interface");

@@ -13,7 +13,7 @@ use super::sets::Division;
 use super::steps::serving;
 use super::stuck::unblock;
 use crate::adapters::clusters::Running;
-use crate::domain::cluster::{ClusterSettings, lacks_pods, rolled_out};
+use crate::domain::cluster::{ClusterSettings, lacks_pods, missing_pods, rolled_out};
 use crate::domain::kubernetes::cluster as made;
 use crate::domain::model::{Model, WorkloadKind};
 use crate::flows::advance::Subject;
@@ -98,6 +98,7 @@ impl Reconciler {
                 pending.entry(name.to_string()).or_insert_with(|| Pending::because(0, reason));
             }
             let seen = Pods::of(&running, &owner, name);
+            let missing = missing_pods(workload.kind, object.as_ref(), workload.replicas, seen.placed).max(seen.missing);
             let mut reason = problem.clone().or(seen.waits).or(rolled.err().filter(|_| kind.kind == "Deployment" && replica_failure(object.as_ref())));
             match object.filter(|o| reason.is_none() && !seen.starting && lacks_pods(workload.kind, Some(o), seen.pods)) {
                 Some(object) => reason = self.refusal(cluster, &running, app, name, kind, &object).await,
@@ -106,7 +107,7 @@ impl Reconciler {
                 }
             }
             if let Some(reason) = reason {
-                pending.entry(name.to_string()).or_insert_with(|| Pending::because(seen.missing, reason));
+                pending.entry(name.to_string()).or_insert_with(|| Pending::because(missing, reason));
             }
         }
         let may_step = side.exchange.is_none_or(|e| e.ended() || (applied && self.may_step(e, subject, side.goal, &division, &running)));
@@ -153,22 +154,27 @@ impl Reconciler {
 
 /// The pods of one workload.
 #[derive(Default)]
-struct Pods {
-    pods: u64,
-    starting: bool,
-    missing: u32,
+pub(super) struct Pods {
+    pub pods: u64,
+    /// Those of them that have a node.
+    pub placed: u64,
+    pub starting: bool,
+    /// Those of them that have none.
+    pub missing: u32,
     /// Why one has no node.
-    waits: Option<String>,
+    pub waits: Option<String>,
 }
 
 impl Pods {
-    fn of(running: &Running, owner: &str, workload: &Name) -> Self {
+    pub fn of(running: &Running, owner: &str, workload: &Name) -> Self {
         let mut out = Self::default();
         running.engine.each_pod_of(owner, |pod| {
             if pod.workload != workload.as_str() {
                 return;
             }
-            out.pods += u64::from(!matches!(pod.state, State::Succeeded | State::Failed));
+            let alive = !matches!(pod.state, State::Succeeded | State::Failed);
+            out.pods += u64::from(alive);
+            out.placed += u64::from(alive && pod.state != State::Pending);
             out.starting |= matches!(pod.state, State::Pending | State::Starting);
             if pod.state == State::Pending {
                 out.missing += 1;

@@ -9,9 +9,10 @@ use gantry_kubernetes::Wanted;
 
 use super::objects::{Asked, workload_object};
 use super::refusals::replica_failure;
+use super::stand::Pods;
 use super::stuck::unblock;
 use crate::adapters::clusters::{Running, Serving};
-use crate::domain::cluster::{cluster_of, lacks_pods, rolled_out};
+use crate::domain::cluster::{cluster_of, lacks_pods, missing_pods, rolled_out};
 use crate::domain::kubernetes::cluster as made;
 use crate::domain::model::{Model, WorkloadKind};
 use crate::domain::observe::Phase;
@@ -87,23 +88,10 @@ impl Reconciler {
             {
                 pending.entry(name.to_string()).or_insert_with(|| Pending::because(0, reason));
             }
-            let mut missing = 0;
-            let mut waits = None;
-            let (mut pods, mut starting) = (0, false);
-            running.engine.each_pod_of(&owner, |pod| {
-                use gantry_kubernetes::State;
-                if pod.workload != name.as_str() {
-                    return;
-                }
-                pods += u64::from(!matches!(pod.state, State::Succeeded | State::Failed));
-                starting |= matches!(pod.state, State::Pending | State::Starting);
-                if pod.state == State::Pending {
-                    missing += 1;
-                    waits.get_or_insert_with(|| pod.reason.clone());
-                }
-            });
-            let mut reason = problem.clone().or(waits).or(rolled.err().filter(|_| kind.kind == "Deployment" && replica_failure(object.as_ref())));
-            match object.filter(|o| reason.is_none() && !starting && lacks_pods(workload.kind, Some(o), pods)) {
+            let seen = Pods::of(&running, &owner, name);
+            let missing = missing_pods(workload.kind, object.as_ref(), workload.replicas, seen.placed).max(seen.missing);
+            let mut reason = problem.clone().or(seen.waits).or(rolled.err().filter(|_| kind.kind == "Deployment" && replica_failure(object.as_ref())));
+            match object.filter(|o| reason.is_none() && !seen.starting && lacks_pods(workload.kind, Some(o), seen.pods)) {
                 Some(object) => reason = self.refusal(cluster, &running, app, name, kind, &object).await,
                 None => {
                     self.clusters.refusals.remove(&(app, name.clone()));

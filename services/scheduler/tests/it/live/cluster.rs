@@ -90,8 +90,17 @@ impl Live {
 
     /// A Kubernetes document, deployed.
     pub async fn deploy(&self, name: &str, document: &str) {
+        self.deployed(name, "kubernetes", document).await;
+    }
+
+    /// A Compose file, deployed with what a cluster does not do of it.
+    pub async fn compose(&self, name: &str, document: &str) {
+        self.deployed(name, "compose", document).await;
+    }
+
+    async fn deployed(&self, name: &str, format: &str, document: &str) {
         let document = document.replace("IMAGE", &self.image);
-        let body = json!({ "name": name, "document": document, "format": "kubernetes", "reason": "live" });
+        let body = json!({ "name": name, "document": document, "format": format, "allow_unsupported": format == "compose", "reason": "live" });
         let (status, answer) = self.place.post(&self.place.apps(), body).await;
         assert!(status == 201 || status == 200, "{status} {answer}");
     }

@@ -94,3 +94,18 @@ kind: Ingress
 metadata: {name: web}
 spec: {rules: [{host: live.example.org, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
 ";
+
+/// For Compose.
+pub const WORDS: &str = "
+services:
+  web:
+    image: IMAGE
+    pull_policy: missing
+    hostname: git.example.org
+    stop_grace_period: 1s
+    expose: ['8080']
+    deploy:
+      replicas: 2
+      placement: {preferences: [{spread: node.labels.zone}]}
+      resources: {reservations: {cpus: '0.01', memory: 16M}}
+";

@@ -4,7 +4,7 @@ use gantry_kubernetes::Kind;
 use serde_json::json;
 
 use super::cluster::Live;
-use super::documents::{MORE, WEB};
+use super::documents::{MORE, WEB, WORDS};
 
 pub async fn kinds(live: &Live) {
     live.deploy("all", &format!("{WEB}{MORE}")).await;
@@ -152,4 +152,17 @@ pub async fn instead(live: &Live) {
     let now = container().await;
     assert!(now["livenessProbe"].is_null() && now["volumeMounts"].as_array().is_none_or(Vec::is_empty), "{now}");
     live.leaves_nothing(&["web"]).await;
+}
+
+/// What Compose says in its own words: a name with a domain, and instances spread without saying which. The API server refuses none
+/// of it and warns of nothing.
+pub async fn words(live: &Live) {
+    live.compose("git", WORDS).await;
+    live.reaches("git", "running", 1).await;
+    let pod = live.object("apis/apps/v1", "deployments", "git-web").await.expect("the deployment")["spec"]["template"]["spec"].clone();
+    assert_eq!(pod["hostname"], "git", "{pod}");
+    assert!(pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"].is_object(), "{pod}");
+    let why = live.why("git").await;
+    assert_eq!(why["cluster"]["warnings"], serde_json::json!([]), "{why}");
+    live.leaves_nothing(&["git"]).await;
 }

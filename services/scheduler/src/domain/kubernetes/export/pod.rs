@@ -59,7 +59,7 @@ pub fn template(name: &Name, w: &Workload, labels: &BTreeMap<String, String>, mo
     spec.put("hostPID", w.sharing.host_pid);
     spec.put("hostIPC", w.sharing.host_ipc);
     spec.put("shareProcessNamespace", w.sharing.processes);
-    spec.put("hostname", w.hostname.as_str());
+    spec.put("hostname", host_name(&w.hostname).unwrap_or_default());
     spec.put("runtimeClassName", w.runtime_class.as_str());
     spec.put("priorityClassName", w.priority_class.as_str());
     spec.put("serviceAccountName", w.service_account.as_str());
@@ -68,8 +68,26 @@ pub fn template(name: &Name, w: &Workload, labels: &BTreeMap<String, String>, mo
     }
     spec.put("imagePullSecrets", w.pull_secrets.iter().map(|n| json!({ "name": n })).collect::<Vec<_>>());
     names(w, &mut spec);
-    placement(w, &mut spec);
+    placement(w, labels, &mut spec);
     json!({ "metadata": Value::from(metadata), "spec": Value::from(spec) })
+}
+
+/// A pod's own name is one label (RFC 1123): the first one of a name with a domain. `None`: it cannot be called so.
+pub fn host_name(text: &str) -> Option<String> {
+    let label = text.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_label = (1..=63).contains(&label.len()) && label.chars().all(fits) && !label.starts_with('-') && !label.ends_with('-');
+    is_label.then_some(label)
+}
+
+/// As Compose and Docker say it, or Kubernetes. What is mounted inside shows outside only if the container may mount at all, and the
+/// API takes it of no others (core/v1 VolumeMount).
+fn propagation(text: &str, privileged: bool) -> &str {
+    match text {
+        "shared" | "rshared" | "Bidirectional" if privileged => "Bidirectional",
+        "shared" | "rshared" | "slave" | "rslave" | "Bidirectional" | "HostToContainer" => "HostToContainer",
+        _ => "",
+    }
 }
 
 fn names(w: &Workload, spec: &mut Fields) {
@@ -237,7 +255,7 @@ fn container(c: &Container, of: &Workload, volumes: &mut Volumes<'_>) -> Value {
         f.put("mountPath", m.target.as_str());
         f.put("readOnly", m.read_only);
         f.put("subPath", m.sub_path.as_str());
-        f.put("mountPropagation", m.propagation.as_str());
+        f.put("mountPropagation", propagation(&m.propagation, c.privileged));
         mounts.push(Value::from(f));
     }
     let mut folders: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
@@ -429,7 +447,8 @@ pub fn expressions(matches: &[Match], key: impl Fn(&str) -> String) -> Vec<Value
     matches.iter().map(one).collect()
 }
 
-fn placement(w: &Workload, spec: &mut Fields) {
+/// `labels`: of the pods themselves, which a rule without a selector is about.
+fn placement(w: &Workload, labels: &BTreeMap<String, String>, spec: &mut Fields) {
     let p = &w.placement;
     let (equal, other): (Vec<_>, Vec<_>) = p.rules.iter().partition(|r| r.equals);
     spec.put("nodeSelector", equal.iter().map(|r| (placing::label(&r.attribute), r.value.clone().into())).collect::<Map<_, _>>());
@@ -460,7 +479,9 @@ fn placement(w: &Workload, spec: &mut Fields) {
         out.put("topologyKey", placing::label(&s.topology));
         out.put("maxSkew", s.max_skew);
         out.put("whenUnsatisfiable", if s.hard { "DoNotSchedule" } else { "ScheduleAnyway" });
-        out.put("labelSelector", selector(&s.selector));
+        // None would count no pod at all.
+        let own = s.selector.labels.is_empty() && s.selector.matches.is_empty();
+        out.put("labelSelector", if own { json!({ "matchLabels": labels }) } else { selector(&s.selector) });
         // The API refuses it of what is only wished.
         out.put("minDomains", if s.hard { s.min_places } else { 0 });
         Value::from(out)

@@ -113,6 +113,49 @@ spec: {ttlSecondsAfterFinished: 5, template: {spec: {restartPolicy: Never, conta
 "#;
 
 #[test]
+fn binary_entries_stay_apart_from_those_that_become_variables() {
+    let more = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {A: b}\nbinaryData: {b.bin: AAEC, c.txt: aGk=}\n";
+    let all = made(&format!("{ALL}{more}"), &ClusterSettings::default(), |_| {});
+    let settings = of(&all, "ConfigMap", "store-settings");
+    assert_eq!((&settings["data"], &settings["binaryData"]), (&json!({ "A": "b" }), &json!({ "b.bin": "AAEC", "c.txt": "aGk=" })));
+}
+
+/// As Compose says it, where Kubernetes has other words or rules.
+#[test]
+fn what_compose_says_in_its_own_words_is_said_in_the_clusters() {
+    let text = r#"
+services:
+  git:
+    image: git
+    hostname: git.example.org
+    deploy: {placement: {preferences: [{spread: node.labels.zone}]}}
+    volumes:
+    - {type: bind, source: /, target: /host, read_only: true, bind: {propagation: rslave}}
+    - {type: bind, source: /mnt, target: /mnt, bind: {propagation: rshared}}
+  mounts:
+    image: git
+    privileged: true
+    volumes: ["/mnt:/mnt:rshared"]
+"#;
+    let reading = crate::domain::compose::read(&Document::alone(text));
+    assert!(!reading.remarks.any_wrong(), "{:?}", reading.remarks.into_list());
+    let all = objects(&reading.model, &place(), &Sets::default());
+    let git = of(&all, "Deployment", "store-git");
+    let pod = &git["spec"]["template"]["spec"];
+    assert_eq!(pod["hostname"], "git", "a name with dots is refused");
+    let chosen = &git["spec"]["selector"];
+    assert_eq!(&pod["topologySpreadConstraints"][0]["labelSelector"], chosen, "no selector counts no pods");
+    let mounted = |object: &Value, path: &str| {
+        let mounts = object["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].as_array().unwrap();
+        mounts.iter().find(|m| m["mountPath"] == path).unwrap()["mountPropagation"].clone()
+    };
+    assert_eq!([mounted(git, "/host"), mounted(git, "/mnt")], ["HostToContainer", "HostToContainer"], "it may not mount");
+    assert_eq!(mounted(of(&all, "Deployment", "store-mounts"), "/mnt"), "Bidirectional");
+    let lacks = crate::domain::lacks::kubernetes(&reading.model, false, true, true);
+    assert!(lacks.iter().any(|l| l.at == "workloads.git.hostname" && l.detail.contains("`git`")), "{lacks:?}");
+}
+
+#[test]
 fn names_labels_and_references_are_the_applications() {
     let all = made(ALL, &ClusterSettings::default(), |_| {});
     let web = of(&all, "Deployment", "store-web");
