@@ -9,7 +9,9 @@ import { ApiError } from './api/http';
 import { startI18n } from './i18n';
 import { LookProvider } from './look';
 import { ProblemView } from './parts/basics';
+import { Boundary } from './parts/Boundary';
 import { Loading } from './parts/Loading';
+import { SessionEnded } from './parts/SessionEnded';
 import { Console } from './routes';
 import { SessionProvider } from './session';
 import './styles.css';
@@ -31,9 +33,15 @@ createRoot(document.getElementById('root')!).render(
     <QueryClientProvider client={client}>
       <LookProvider>
         <BrowserRouter>
-          <SessionProvider waiting={<Loading />} failed={(error, again) => <div className="welcome"><ProblemView error={error} retry={again} /></div>}>
-            <Console />
-          </SessionProvider>
+          <Boundary>
+            <SessionProvider
+              waiting={<Loading />}
+              ended={(again) => <SessionEnded again={again} />}
+              failed={(error, again) => <div className="welcome"><ProblemView error={error} retry={again} /></div>}
+            >
+              <Console />
+            </SessionProvider>
+          </Boundary>
         </BrowserRouter>
       </LookProvider>
     </QueryClientProvider>

@@ -97,7 +97,7 @@ export default function Instances() {
           },
         ]}
       />
-      <NameDialog open={binding !== null} title={t('services.bindOf', { name: binding ?? '' })} pending={bind.isPending} onCancel={() => setBinding(null)} onName={(name) => bind.mutate(name)} />
+      <NameDialog open={binding !== null} title={t('services.bindOf', { name: binding ?? '' })} pending={bind.isPending} error={bind.error} onCancel={() => setBinding(null)} onName={(name) => bind.mutate(name)} />
       <Modal open={secret !== null} title={t('services.credentials')} onCancel={() => setSecret(null)} onOk={() => setSecret(null)} okText={t('common.close')} cancelButtonProps={{ style: { display: 'none' } }} destroyOnHidden>
         <div className="stack">
           <Alert type="warning" showIcon title={t('services.once')} />

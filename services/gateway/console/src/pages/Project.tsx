@@ -111,7 +111,7 @@ export default function Project() {
           </div>
         )}
       </Answer>
-      <NameDialog open={open} title={t('project.createSpace')} pending={create.isPending} onCancel={() => setOpen(false)} onName={(name) => create.mutate(name)} />
+      <NameDialog open={open} title={t('project.createSpace')} pending={create.isPending} error={create.error} onCancel={() => setOpen(false)} onName={(name) => create.mutate(name)} />
     </>
   );
 }

@@ -78,7 +78,7 @@ export default function Repositories() {
         ]}
         footer={() => <Typography.Text type="secondary">{t('repositories.help')}</Typography.Text>}
       />
-      <NameDialog open={creating} title={t('repositories.create')} pending={create.isPending} onCancel={() => setCreating(false)} onName={(name) => create.mutate(name)} />
+      <NameDialog open={creating} title={t('repositories.create')} pending={create.isPending} error={create.error} onCancel={() => setCreating(false)} onName={(name) => create.mutate(name)} />
       <Modal open={running !== null} title={t('runs.startOf', { name: running ?? '' })} okText={t('runs.start')} cancelText={t('common.cancel')} confirmLoading={start.isPending} onCancel={() => setRunning(null)} onOk={() => form.submit()} destroyOnHidden>
         <Form form={form} layout="vertical" preserve={false} initialValues={{ ref: 'main' }} onFinish={({ ref }) => running && start.mutate({ repository: running, ref })}>
           <Form.Item name="ref" label={t('runs.ref')} rules={[{ required: true, message: t('form.required') }]} extra={t('runs.refHelp')}>

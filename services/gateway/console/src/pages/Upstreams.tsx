@@ -93,7 +93,7 @@ function Actions({ upstream, onReport }: { upstream: Upstream; onReport: () => v
         wide
         title={t('upstreams.settingsOf', { name: upstream.name })}
         ok={t('common.save')}
-        pending={change.isPending}
+        pending={change.isPending} error={change.error}
         initial={{ settings: JSON.stringify(upstream.settings, null, 2) }}
         onClose={() => setEditing(false)}
         onSubmit={({ settings }) => change.mutate(JSON.parse(settings) as Settings)}

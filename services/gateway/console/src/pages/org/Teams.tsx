@@ -45,7 +45,7 @@ export default function Teams({ org }: { org: string }) {
           { title: t('common.actions'), key: 'do', render: (_, team) => may && <DeleteButton name={team.name} onConfirm={() => drop.mutate(team.name)} /> },
         ]}
       />
-      <FormDialog<{ name: string; parent?: string }> open={open} title={t('access.createTeam')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<{ name: string; parent?: string }> open={open} title={t('access.createTeam')} pending={create.isPending} error={create.error} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <NameField />
         <ChoiceField name="parent" label={t('access.parent')} options={query.items.map(({ name }) => ({ value: name, label: name }))} />
       </FormDialog>

@@ -93,7 +93,7 @@ export default function People() {
           ]}
         />
       </Card>
-      <FormDialog<NewUser> open={open} title={t('people.create')} pending={create.isPending} initial={{ must_change_password: true }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<NewUser> open={open} title={t('people.create')} pending={create.isPending} error={create.error} initial={{ must_change_password: true }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <TextField name="username" label={t('org.username')} required max={64} focus />
         <Form.Item name="email" label={t('people.email')} rules={[{ required: true, type: 'email', message: t('people.emailNeeded') }]}>
           <Input maxLength={254} />

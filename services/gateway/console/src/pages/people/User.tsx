@@ -105,11 +105,11 @@ function Actions({ user }: { user: Account }) {
       <DeleteByName name={user.username} title={t('people.eraseOf', { name: user.username })} label={t('people.erase')} pending={erase.isPending} onDelete={() => erase.mutate()}>
         <Alert type="warning" showIcon title={t('people.eraseHelp')} />
       </DeleteByName>
-      <FormDialog<{ display_name?: string; email?: string }> open={editing} title={t('parts.edit')} ok={t('common.save')} pending={save.isPending} initial={user} onClose={() => setEditing(false)} onSubmit={save.mutate}>
+      <FormDialog<{ display_name?: string; email?: string }> open={editing} title={t('parts.edit')} ok={t('common.save')} pending={save.isPending} error={save.error} initial={user} onClose={() => setEditing(false)} onSubmit={save.mutate}>
         <TextField name="display_name" label={t('people.name')} max={100} />
         <TextField name="email" label={t('people.email')} required max={254} />
       </FormDialog>
-      <FormDialog<{ from: string }> open={merging} title={t('people.mergeInto', { name: user.username })} ok={t('people.merge')} pending={merge.isPending} onClose={() => setMerging(false)} onSubmit={({ from }) => merge.mutate(from.trim())}>
+      <FormDialog<{ from: string }> open={merging} title={t('people.mergeInto', { name: user.username })} ok={t('people.merge')} pending={merge.isPending} error={merge.error} onClose={() => setMerging(false)} onSubmit={({ from }) => merge.mutate(from.trim())}>
         <Alert type="warning" showIcon title={t('people.mergeHelp', { name: user.username })} style={{ marginBottom: 16 }} />
         <TextField name="from" label={t('people.mergeFrom')} required max={64} />
       </FormDialog>

@@ -67,7 +67,7 @@ export default function Volumes() {
           ]}
         />
       </div>
-      <FormDialog<{ snapshot: string }> open={naming !== null} title={t('volumes.snapshotOf', { name: naming?.name })} pending={snapshot.isPending} onClose={() => setNaming(null)} onSubmit={(form) => snapshot.mutate(form.snapshot)}>
+      <FormDialog<{ snapshot: string }> open={naming !== null} title={t('volumes.snapshotOf', { name: naming?.name })} pending={snapshot.isPending} error={snapshot.error} onClose={() => setNaming(null)} onSubmit={(form) => snapshot.mutate(form.snapshot)}>
         <TextField name="snapshot" label={t('common.name')} required focus max={63} />
       </FormDialog>
       <CopyVolume org={org} project={project} space={space} volume={copying} onClose={() => setCopying(null)} />
