@@ -4,6 +4,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { createContext, useContext, useEffect, useRef, type ReactNode } from 'react';
 
 import { call, setCsrf, whenSignedOut } from './api/http';
+import { dropDrafts } from './parts/drafts';
 
 export interface Session {
   signed_in: boolean;
@@ -35,6 +36,7 @@ export async function signOut(): Promise<void> {
   // The page goes with the session; nothing is to be kept.
   leaving = true;
   try {
+    dropDrafts(sessionStorage);
     const { redirect } = await call<{ redirect: string | null }>('POST', '/auth/logout');
     window.location.assign(redirect ?? '/');
   } catch (error) {
@@ -86,7 +88,10 @@ export function SessionProvider(props: ProviderProps) {
   const standing = data && standingOf(data, begun.current);
   const before = useRef<Standing | undefined>(undefined);
   useEffect(() => {
-    if (standing === 'another') window.location.reload();
+    if (standing === 'another') {
+      dropDrafts(sessionStorage);
+      window.location.reload();
+    }
     // What was refused meanwhile is asked for again.
     if (standing === 'page' && before.current === 'ended') void client.invalidateQueries({ predicate: (one) => one.queryKey[0] !== 'session' });
     before.current = standing;

@@ -11,6 +11,7 @@ import { FormDialog } from '../parts/dialogs';
 import { nameRules } from '../parts/forms';
 import { OwnerBar, useOwner } from '../parts/owner';
 import { useAction, useList } from '../parts/query';
+import { useFaults } from '../parts/useFaults';
 
 export default function Upstreams() {
   const { t } = useTranslation();
@@ -204,6 +205,7 @@ function Create({ open, org, admin, onClose }: { open: boolean; org: string; adm
   const [kind, setKind] = useState<Kind>('ldap');
   const [form] = Form.useForm<Values>();
   const create = useAction(upstreams.create, { done: t('upstreams.created'), refresh: [['upstreams']], onDone: onClose });
+  useFaults(form, create.error);
   const needed = [{ required: true, message: t('form.required') }];
   const text = (name: keyof Values, rules = needed, extra?: string) => (
     <Form.Item name={name} label={t(`upstreams.fields.${name}`)} rules={rules} extra={extra}>

@@ -104,10 +104,25 @@ export function SecretOnce({ secret, title, children, onClose }: { secret?: stri
 }
 
 /** For what takes a lot along: the name has to be written out. */
-export function DeleteByName({ name, title, label, pending, children, onDelete, onOpen }: { name: string; title: string; label: string; pending: boolean; children?: ReactNode; onDelete: () => void; onOpen?: () => void }) {
+interface DeleteByNameProps {
+  name: string;
+  title: string;
+  label: string;
+  pending: boolean;
+  /** Why it cannot go now: the button says so. */
+  refused?: string;
+  small?: boolean;
+  children?: ReactNode;
+  /** `close` shuts the dialog, where the page stays. */
+  onDelete: (close: () => void) => void;
+  onOpen?: () => void;
+}
+
+export function DeleteByName({ name, title, label, pending, refused, small, children, onDelete, onOpen }: DeleteByNameProps) {
   const { t } = useTranslation();
   const [open, setOpen] = useState(false);
   const [written, setWritten] = useState('');
+  const close = () => setOpen(false);
   const begin = () => {
     setWritten('');
     setOpen(true);
@@ -115,15 +130,15 @@ export function DeleteByName({ name, title, label, pending, children, onDelete, 
   };
   return (
     <>
-      <Button danger onClick={begin}>
+      <Button danger size={small ? 'small' : undefined} disabled={refused !== undefined} title={refused} onClick={begin}>
         {label}
       </Button>
-      <Modal open={open} title={title} okText={label} cancelText={t('common.cancel')} okButtonProps={{ danger: true, disabled: written !== name }} confirmLoading={pending} onCancel={() => setOpen(false)} onOk={onDelete} destroyOnHidden>
+      <Modal open={open} title={title} okText={label} cancelText={t('common.cancel')} okButtonProps={{ danger: true, disabled: written !== name }} confirmLoading={pending} onCancel={() => setOpen(false)} onOk={() => onDelete(close)} destroyOnHidden>
         <div className="stack">
           {children}
           <label>
             {t('parts.writeName', { name })}
-            <Input value={written} autoComplete="off" onChange={(event) => setWritten(event.target.value)} onPressEnter={() => written === name && !pending && onDelete()} />
+            <Input value={written} autoComplete="off" onChange={(event) => setWritten(event.target.value)} onPressEnter={() => written === name && !pending && onDelete(close)} />
           </label>
         </div>
       </Modal>

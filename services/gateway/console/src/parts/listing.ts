@@ -71,3 +71,27 @@ export function matching<T>(rows: T[], text: string, of: (row: T) => string): T[
     return words.every((word) => whole.includes(word));
   });
 }
+
+/** Filters that the service applies, in the address as well; one that is empty is not there. */
+export function useFilters<K extends string>(names: readonly K[]): [Partial<Record<K, string>>, (next: Partial<Record<K, string | undefined>>) => void] {
+  const [search, setSearch] = useSearchParams();
+  const now = filtersOf(search, names);
+  const change = (next: Partial<Record<K, string | undefined>>) =>
+    setSearch(
+      (old) => {
+        const whole = new URLSearchParams(old);
+        for (const name of names) {
+          const value = name in next ? next[name] : now[name];
+          if (value === undefined || value === '') whole.delete(name);
+          else whole.set(name, value);
+        }
+        return whole;
+      },
+      { replace: true },
+    );
+  return [now, change];
+}
+
+export function filtersOf<K extends string>(search: URLSearchParams, names: readonly K[]): Partial<Record<K, string>> {
+  return Object.fromEntries(names.flatMap((name) => (search.get(name) ? [[name, search.get(name)!]] : []))) as Partial<Record<K, string>>;
+}

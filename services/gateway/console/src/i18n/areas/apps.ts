@@ -60,6 +60,8 @@ const en = {
     confirmRollback: 'Roll back to revision {{revision}}?',
   },
   deploy: {
+    draft: 'You wrote something here before that was not deployed',
+    takeUp: 'Take it up',
     title: 'Deploy an application',
     app: 'Application',
     document: 'Document',
@@ -170,6 +172,8 @@ const zh: typeof en = {
     confirmRollback: '确定回滚到版本 {{revision}}？',
   },
   deploy: {
+    draft: '此前在这里编写的内容尚未部署',
+    takeUp: '继续编辑该内容',
     title: '部署应用',
     app: '应用',
     document: '部署文件',
