@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { compare, matching, readListing, writeListing } from '../src/parts/listing';
 import { appended, drawn, selectedLines, type Numbered } from '../src/parts/lines';
 
+const many = (count: number, from = 0) => Array.from({ length: count }, (_, index) => ({ text: `line ${from + index}` }));
+
 describe('what is looked at of a list', () => {
   it('is the same after the address', () => {
     const listing = { q: 'a b&c=#', page: 3, size: 50, sort: 'created_at', down: true };
@@ -28,8 +30,6 @@ describe('what is looked at of a list', () => {
 });
 
 describe('a long log', () => {
-  const many = (count: number, from = 0) => Array.from({ length: count }, (_, index) => ({ text: `line ${from + index}` }));
-
   it('keeps its last lines, each with its number', () => {
     const kept = appended(appended([], many(8)), many(5, 8), 10);
     expect([kept.length, kept[0]!.no, kept.at(-1)!.no, kept.at(-1)!.text]).toEqual([10, 3, 12, 'line 12']);

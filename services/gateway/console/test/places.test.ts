@@ -2,8 +2,9 @@ import { describe, expect, it, vi } from 'vitest';
 
 import { beginning, below, replaced, type Source } from '../src/parts/places';
 
+const names = (start: string, count: number) => Array.from({ length: count }, (_, index) => `${start}${index}`);
+
 function source(orgs: number, projects: number, spaces: number): Source {
-  const names = (start: string, count: number) => Array.from({ length: count }, (_, index) => `${start}${index}`);
   return { orgs: vi.fn(async () => names('o', orgs)), projects: vi.fn(async () => names('p', projects)), spaces: vi.fn(async () => names('s', spaces)) };
 }
 

@@ -29,13 +29,15 @@ interface Values {
 /** As the service names them. */
 const FILTERS = ['q', 'actor', 'kind', 'object', 'org', 'result', 'from', 'to'] as const;
 
+/** Nothing where it is no time. */
+const timeOf = (text?: string) => (text !== undefined && dayjs(text).isValid() ? dayjs(text) : null);
+
 export default function Audit() {
   const { t } = useTranslation();
   const clear = useClear();
   const { admin, own } = useAdministered();
   const [filter, change] = useFilters(FILTERS);
   const search = ({ between, ...values }: Values) => change({ ...Object.fromEntries(FILTERS.map((name) => [name, undefined])), ...values, from: between?.[0]?.toISOString(), to: between?.[1]?.toISOString() });
-  const at = (text?: string) => (text !== undefined && dayjs(text).isValid() ? dayjs(text) : null);
   const programs = ['system', 'anonymous', ...['identity', 'registry', 'scheduler', 'cicd', 'catalog', 'billing', 'monitoring'].map((name) => `service:${name}`)];
   return (
     <>
@@ -53,7 +55,7 @@ export default function Audit() {
           </>
         }
       />
-      <Form<Values> layout="inline" className="toolbar" initialValues={{ ...filter, between: filter.from ?? filter.to ? [at(filter.from), at(filter.to)] : undefined }} onFinish={search}>
+      <Form<Values> layout="inline" className="toolbar" initialValues={{ ...filter, between: filter.from ?? filter.to ? [timeOf(filter.from), timeOf(filter.to)] : undefined }} onFinish={search}>
         <Flex gap="small" wrap>
           <Form.Item name="q" noStyle>
             <Input allowClear={clear} aria-label={t('audit.text')} placeholder={t('audit.text')} style={{ width: 180 }} />

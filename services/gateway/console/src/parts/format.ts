@@ -26,11 +26,12 @@ export function formatTime(at: string, language: string): string {
   return Number.isNaN(date.getTime()) ? at : new Intl.DateTimeFormat(language, FULL).format(date);
 }
 
+const two = (value: number) => String(value).padStart(2, '0');
+
 /** The time of day of a log's line, where the reader is: "13:05:07.042". Without the zone of the browser it would differ from all other times shown. */
 export function clockOf(at: string): string {
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) return at;
-  const two = (value: number) => String(value).padStart(2, '0');
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 

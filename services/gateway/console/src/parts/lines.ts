@@ -45,8 +45,8 @@ export function selectedLines(lines: Numbered[], { text, run }: Wanted): Numbere
  * nothing moves under the eyes.
  */
 export function drawn(lines: Numbered[], most: number, until: number | null): { shown: Numbered[]; earlier: number; waiting: number } {
-  let end = lines.length;
-  while (until !== null && end > 0 && lines[end - 1]!.no > until) end -= 1;
+  // The numbers have gaps where lines are left out.
+  const end = until === null ? lines.length : lines.findLastIndex((line) => line.no <= until) + 1;
   const begin = Math.max(0, end - most);
   return { shown: lines.slice(begin, end), earlier: begin, waiting: lines.length - end };
 }

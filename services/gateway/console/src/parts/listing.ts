@@ -16,7 +16,7 @@ export interface Listing {
 }
 
 export const PAGE = 20;
-const SIZES = [10, 20, 50, 100];
+const SIZES = new Set([10, 20, 50, 100]);
 
 const whole = (text: string | null, or: number): number => (text !== null && /^[1-9]\d{0,5}$/.test(text) ? Number(text) : or);
 
@@ -24,7 +24,7 @@ const whole = (text: string | null, or: number): number => (text !== null && /^[
 export function readListing(search: URLSearchParams): Listing {
   const sort = search.get('sort') ?? '';
   const size = whole(search.get('size'), PAGE);
-  return { q: search.get('q') ?? '', page: whole(search.get('page'), 1), size: SIZES.includes(size) ? size : PAGE, sort: sort.replace(/^-/, ''), down: sort.startsWith('-') };
+  return { q: search.get('q') ?? '', page: whole(search.get('page'), 1), size: SIZES.has(size) ? size : PAGE, sort: sort.replace(/^-/, ''), down: sort.startsWith('-') };
 }
 
 /** Other parameters of the address stay; what is as at first is left out. */
@@ -67,25 +67,25 @@ export function matching<T>(rows: T[], text: string, of: (row: T) => string): T[
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return rows;
   return rows.filter((row) => {
-    const whole = of(row).toLowerCase();
-    return words.every((word) => whole.includes(word));
+    const searched = of(row).toLowerCase();
+    return words.every((word) => searched.includes(word));
   });
 }
 
 /** Filters that the service applies, in the address as well; one that is empty is not there. */
-export function useFilters<K extends string>(names: readonly K[]): [Partial<Record<K, string>>, (next: Partial<Record<K, string | undefined>>) => void] {
+export function useFilters<K extends string>(names: readonly K[]): [Partial<Record<K, string>>, (part: Partial<Record<K, string | undefined>>) => void] {
   const [search, setSearch] = useSearchParams();
   const now = filtersOf(search, names);
-  const change = (next: Partial<Record<K, string | undefined>>) =>
+  const change = (part: Partial<Record<K, string | undefined>>) =>
     setSearch(
       (old) => {
-        const whole = new URLSearchParams(old);
+        const next = new URLSearchParams(old);
         for (const name of names) {
-          const value = name in next ? next[name] : now[name];
-          if (value === undefined || value === '') whole.delete(name);
-          else whole.set(name, value);
+          const value = name in part ? part[name] : now[name];
+          if (value === undefined || value === '') next.delete(name);
+          else next.set(name, value);
         }
-        return whole;
+        return next;
       },
       { replace: true },
     );

@@ -37,7 +37,8 @@ export async function beginning(source: Source): Promise<Option[]> {
   if (orgs.length > FEW_ORGS) return orgs;
   const withProjects = await Promise.all(orgs.map((org) => below(source, org, [org.value])));
   if (withProjects.reduce((sum, org) => sum + (org.children?.length ?? 0), 0) > FEW_PROJECTS) return withProjects;
-  return Promise.all(withProjects.map(async (org) => ({ ...org, children: await Promise.all((org.children ?? []).map((project) => below(source, project, [org.value, project.value]))) })));
+  const whole = async (org: Option): Promise<Option> => ({ ...org, children: org.children && (await Promise.all(org.children.map((project) => below(source, project, [org.value, project.value])))) });
+  return Promise.all(withProjects.map(whole));
 }
 
 /** `one`, which is at `path`, with what is below it. */

@@ -155,8 +155,8 @@ export default function Deploy() {
                     accept=".yaml,.yml,.json"
                     showUploadList={false}
                     beforeUpload={async (file) => {
-                      const text = await file.text();
-                      write(text, formatOf(text) ?? undefined);
+                      const read = await file.text();
+                      write(read, formatOf(read) ?? undefined);
                       return Upload.LIST_IGNORE;
                     }}
                   >

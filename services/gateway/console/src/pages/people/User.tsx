@@ -7,10 +7,10 @@ import { useTranslation } from 'react-i18next';
 import { useNavigate, useParams } from 'react-router';
 
 import type { Link as Linked } from '../../api/account';
-import { get } from '../../api/http';
+import { ApiError, get } from '../../api/http';
 import { people, type Account } from '../../api/people';
 import { AuditTable } from '../../parts/AuditTable';
-import { Answer, DataTable, PageHeader, State, Time } from '../../parts/basics';
+import { Answer, DataTable, PageHeader, ProblemView, State, Time } from '../../parts/basics';
 import { DeleteByName, FormDialog } from '../../parts/dialogs';
 import { TextField } from '../../parts/fields';
 import { usePlatformAdmin } from '../../parts/me';
@@ -19,12 +19,22 @@ import { useAction, useList } from '../../parts/query';
 import { PageTabs } from '../../parts/tabs';
 import Sessions from '../account/Sessions';
 import { UserActions } from './People';
+import { RemainsCard } from './RemainsCard';
 
 export default function User() {
   const { t } = useTranslation();
   const id = useParams().user!;
   const admin = usePlatformAdmin();
   const query = useQuery({ queryKey: ['user', id], queryFn: () => get<Account>(people.user(id)) });
+  // Whoever was erased has no page, but what is kept can still be asked for.
+  if (admin && query.error instanceof ApiError && query.error.status === 404) {
+    return (
+      <div className="stack">
+        <ProblemView error={query.error} />
+        <RemainsCard user={id} />
+      </div>
+    );
+  }
   return (
     <Answer query={query}>
       {() => {
@@ -41,6 +51,7 @@ export default function User() {
                       { key: 'sessions', label: t('account.sessions'), children: <Sessions user={id} /> },
                       { key: 'links', label: t('account.links'), children: <Links id={id} /> },
                       { key: 'audit', label: t('menu.audit'), children: <AuditTable filter={{ actor: `user:${id}` }} /> },
+                      { key: 'remains', label: t('remains.tab'), children: <RemainsCard user={id} /> },
                     ]
                   : []),
               ]}
