@@ -175,7 +175,7 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
     assert.match(await page.evaluate(() => document.activeElement?.getAttribute('href') ?? ''), /#main/, 'the first stop skips the menu');
     await page.keyboard.press('Enter');
     let reached = false;
-    for (let stop = 0; stop < 30 && !reached; stop += 1) {
+    for (let stop = 0; stop < 40 && !reached; stop += 1) {
       await page.keyboard.press('Tab');
       reached = await page.evaluate((wanted) => document.activeElement?.getAttribute('href') === wanted, `/orgs/${org}`);
     }

@@ -113,6 +113,7 @@ export default function Deploy() {
         {draft && draft.text !== text && (
           <Alert
             type="info"
+            role="status"
             showIcon
             closable={{ onClose: () => setDraft(null) }}
             title={t('deploy.draft')}
