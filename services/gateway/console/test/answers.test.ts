@@ -11,7 +11,7 @@ const unavailable = new ApiError(503, 'x', 'the gateway starts anew');
 const gone = new ApiError(404, 'x', 'no such application');
 const refetch = () => undefined;
 
-const answer = (query: { isPending: boolean; error: unknown; data?: unknown }) => renderToStaticMarkup(createElement(Answer, { query: { ...query, refetch }, children: () => createElement('form', null, 'half filled') }));
+const answer = (query: { isPending: boolean; error: unknown; data?: unknown }) => renderToStaticMarkup(createElement(() => Answer({ query: { ...query, refetch }, children: () => createElement('form', null, 'half filled') })));
 
 describe('an answer', () => {
   it('that was read stays on the page while asking again fails for a time', () => {

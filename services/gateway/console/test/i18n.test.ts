@@ -74,4 +74,11 @@ describe('the two languages', () => {
     const groups = names.filter((name) => typeof areas.find((area) => name in (area.en ?? {}))?.en?.[name] === 'object');
     expect(groups.filter((name, at) => groups.indexOf(name) !== at)).toEqual([]);
   });
+
+  it('call one thing by one name: the sign-in pages say the same', () => {
+    // Misspelt, or another word for what is called otherwise everywhere else.
+    const others = { 账户: '账号', 帐号: '账号', 登陆: '登录', 秘钥: '密钥', 报警: '告警', 缺省: '默认', 服务帐户: '服务账号' };
+    const found = [...chinese].flatMap(([key, text]) => Object.entries(others).flatMap(([wrong, right]) => (text.includes(wrong) ? [`${key}: ${wrong} is called ${right}`] : [])));
+    expect(found).toEqual([]);
+  });
 });

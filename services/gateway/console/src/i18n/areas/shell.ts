@@ -229,7 +229,7 @@ const zh: typeof en = {
     state: '状态',
   },
   shell: {
-    account: '账户',
+    account: '账号',
     dark: '深色主题',
     language: '语言',
     light: '浅色主题',
@@ -262,7 +262,7 @@ const zh: typeof en = {
     health: '健康状况',
     api: 'API 文档',
     administer: '管理',
-    account: '我的账户',
+    account: '我的账号',
     access: '成员与权限',
     clients: '客户端',
     security: '安全',
@@ -273,7 +273,7 @@ const zh: typeof en = {
   welcome: {
     tagline: '容器云平台',
     signIn: '登录',
-    register: '注册账户',
+    register: '注册账号',
     failed: '登录失败',
   },
   missing: {
