@@ -43,7 +43,7 @@ function table(address: string, items: Row[], more: { data?: unknown; error?: un
     inAddress: true,
     search: (row: Row) => row.name,
     query: { isPending: false, error: null, refetch, items, ...more },
-    columns: [{ title: 'Name', dataIndex: 'name' }, { title: 'Size', dataIndex: 'size' }, { title: 'Tags', dataIndex: 'tags' }],
+    columns: [{ title: 'Name', dataIndex: 'name' }, { title: 'Size', dataIndex: 'size' }, { title: 'Tags', dataIndex: 'tags' }, { title: 'Length', sorter: (a: Row, b: Row) => a.name.length - b.name.length || b.size - a.size }],
   });
   return renderToStaticMarkup(createElement(MemoryRouter, { initialEntries: [address] }, list));
 }
@@ -56,6 +56,7 @@ describe('a list', () => {
     expect(shown(table('/x?page=2&size=10', rows(3_000)))[0]).toBe('web-10');
     expect(shown(table('/x?sort=size&size=10', rows(3_000)))[0]).toBe('web-2999');
     expect(shown(table('/x?sort=-name&size=10', rows(3_000)))[0]).toBe('web-2999');
+    expect(shown(table('/x?sort=-column-3&size=10', rows(3_000)))[0]).toBe('web-2999');
     expect(shown(table('/x?q=WEB-299', rows(3_000)))).toEqual(['web-299', ...Array.from({ length: 10 }, (_, index) => `web-299${index}`)]);
   });
 

@@ -64,7 +64,8 @@ export function LogView({ url, read, name, end, run = 'all' }: Props) {
       },
       onEvent: (event) => {
         if (event.event === end) ended = true;
-        else waiting.push(...reader.current(event.data, event.event));
+        // Why the stream ends; the next one goes on.
+        else if (event.event !== 'problem') waiting.push(...reader.current(event.data, event.event));
       },
       onEnd: () => {
         if (ended) setLive('off');

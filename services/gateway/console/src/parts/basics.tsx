@@ -140,13 +140,14 @@ type Columns<T> = NonNullable<TableProps<T>['columns']>;
 /** Columns that show a field order by it; those that show more have their own order, or none. */
 function ordered<T extends object>(columns: Columns<T>, rows: T[], listing: Listing): Columns<T> {
   const value = (row: T, field: string): unknown => (row as Record<string, unknown>)[field];
-  return columns.map((column) => {
+  return columns.map((column, index) => {
     const named = 'dataIndex' in column && typeof column.dataIndex === 'string' ? column.dataIndex : undefined;
     // Lists and trees have no order.
     const field = named !== undefined && rows.every((row) => typeof (value(row, named) ?? '') !== 'object') ? named : undefined;
-    const key = column.key ?? named;
+    // Each that can be ordered by needs a name: the table looks at none without one as soon as another has one.
+    const key = column.key ?? named ?? `column-${index}`;
     const sorter = column.sorter ?? (field === undefined ? undefined : (a: T, b: T) => compare(value(a, field), value(b, field)));
-    if (sorter === undefined || key === undefined) return column;
+    if (sorter === undefined) return column;
     return { ...column, key, sorter, showSorterTooltip: false, sortOrder: listing.sort === String(key) ? (listing.down ? 'descend' : 'ascend') : null };
   }) as Columns<T>;
 }
