@@ -43,7 +43,7 @@ const PAGES = [
   ['/address-pools', 'Public addresses', '公网地址'],
   ['/clusters', 'Clusters', '集群'],
   ['/clusters/import', 'Import a cluster', '导入集群'],
-  ['/me', 'My account', '我的账户'],
+  ['/me', 'My account', '我的账号'],
   ['/people', 'People', '用户'],
   ['/people/import', 'Import', '导入'],
   ['/clients', 'Clients', '客户端'],
@@ -175,7 +175,7 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
     assert.match(await page.evaluate(() => document.activeElement?.getAttribute('href') ?? ''), /#main/, 'the first stop skips the menu');
     await page.keyboard.press('Enter');
     let reached = false;
-    for (let stop = 0; stop < 30 && !reached; stop += 1) {
+    for (let stop = 0; stop < 40 && !reached; stop += 1) {
       await page.keyboard.press('Tab');
       reached = await page.evaluate((wanted) => document.activeElement?.getAttribute('href') === wanted, `/orgs/${org}`);
     }
@@ -191,6 +191,21 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
     await page.getByLabel('Document', { exact: true }).fill('services: [this is: no compose file');
     await page.getByRole('button', { name: 'Dry run' }).click();
     await page.getByRole('alert').filter({ hasText: 'Correct it and send it again.' }).first().waitFor();
+    complaints.take();
+  });
+
+  it('keeps what was written when the session ends', async () => {
+    await page.goto(`${base}/spaces/${space}/deploy`);
+    await page.getByLabel('Application').fill('half-written');
+    // As the gateway answers then; the real session is needed for the tests that follow.
+    await page.route('**/auth/session', (route) => route.fulfill({ json: { signed_in: false } }));
+    await page.route('**/documents', (route) => route.fulfill({ status: 401, contentType: 'application/problem+json', body: '{"code":"auth.required","detail":"sign in"}' }));
+    await page.getByLabel('Document', { exact: true }).fill('services: {}');
+    await page.getByRole('dialog').getByText('Your session has ended').waitFor();
+    await page.unrouteAll({ behavior: 'wait' });
+    await page.getByRole('button', { name: 'I have signed in' }).click();
+    await page.getByText('Your session has ended').waitFor({ state: 'hidden' });
+    assert.equal(await page.getByLabel('Application').inputValue(), 'half-written');
     complaints.take();
   });
 

@@ -12,9 +12,18 @@ export interface Place {
 const KEY = 'gantry.place';
 const Context = createContext<Place>({});
 
+/** A part of an address as text; one that was mistyped (`%zz`) stands for itself. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** The place a path names: `/orgs/acme/projects/shop/spaces/test/apps`. */
 export function placeOf(pathname: string): Place {
-  const parts = pathname.split('/').filter(Boolean).map(decodeURIComponent);
+  const parts = pathname.split('/').filter(Boolean).map(decoded);
   const place: Place = {};
   if (parts[0] !== 'orgs' || parts[1] === undefined) return place;
   place.org = parts[1];

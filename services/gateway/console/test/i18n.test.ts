@@ -24,6 +24,9 @@ const sources = import.meta.glob<string>('../src/**/*.{ts,tsx}', { query: '?raw'
 /** Names that are written alike in both, in the order of the alphabet. */
 const NAMES = ['upstreams.presets.github', 'upstreams.presets.gitlab', 'upstreams.presets.google'];
 
+/** What is written alike in every language. */
+const PLAIN = ['../src/pages/people/Import.tsx: 张三'];
+
 describe('the two languages', () => {
   it('have the same keys', () => {
     expect([...chinese.keys()].toSorted()).toEqual([...english.keys()].toSorted());
@@ -50,5 +53,32 @@ describe('the two languages', () => {
     // A key made of parts needs at least one key under its fixed beginning.
     const beginnings = [...code.matchAll(/\bt\(`([\w.]+\.)\$\{/g)].map((match) => match[1]!);
     expect(beginnings.filter((start) => ![...english.keys()].some((key) => key.startsWith(start)))).toEqual([]);
+  });
+
+  it('are all there is: no component has words of its own', () => {
+    // Text between tags, and what assistive programs and fields show; names of products and units are no words.
+    const shown = [/>\s*((?!\d)[A-Z][a-z]+(?: [a-zA-Z',]+)+[.?!]?)\s*</g, /\b(?:title|label|placeholder|aria-label|alt|okText|cancelText|description|extra|help)="([A-Za-z][a-z]+(?: [A-Za-z',]+)+[.?!]?)"/g, /[\u4e00-\u9fff]+/g];
+    const found = Object.entries(sources)
+      .filter(([file]) => !file.includes('/i18n/') && !file.endsWith('Switches.tsx'))
+      .flatMap(([file, code]) => {
+        const bare = code.replaceAll(/(?:^|\s)\/\/.*|\/\*[\s\S]*?\*\//g, '');
+        return shown.flatMap((pattern) => [...bare.matchAll(pattern)].map((match) => `${file}: ${match[1] ?? match[0]}`));
+      });
+    expect(found).toEqual(PLAIN);
+  });
+
+  it('have no area whose words hide those of another', () => {
+    const areas = Object.entries(import.meta.glob<Record<string, { en?: Tree; zh?: Tree }>>('../src/i18n/areas/*.ts', { eager: true })).flatMap(([, module]) => Object.values(module));
+    const names = areas.flatMap((area) => Object.keys(area.en ?? {}));
+    // An area of which the words are one group is no group of groups.
+    const groups = names.filter((name) => typeof areas.find((area) => name in (area.en ?? {}))?.en?.[name] === 'object');
+    expect(groups.filter((name, at) => groups.indexOf(name) !== at)).toEqual([]);
+  });
+
+  it('call one thing by one name: the sign-in pages say the same', () => {
+    // Misspelt, or another word for what is called otherwise everywhere else.
+    const others = { 账户: '账号', 帐号: '账号', 登陆: '登录', 秘钥: '密钥', 报警: '告警', 缺省: '默认', 服务帐户: '服务账号' };
+    const found = [...chinese].flatMap(([key, text]) => Object.entries(others).flatMap(([wrong, right]) => (text.includes(wrong) ? [`${key}: ${wrong} is called ${right}`] : [])));
+    expect(found).toEqual([]);
   });
 });

@@ -75,6 +75,8 @@ describe('streams', () => {
       { key: '1', kind: 'app.created', service: 'scheduler', actor: 'user:1', object: 'web', at: 't' },
     ]);
     expect(readEvents('nonsense')).toEqual([]);
+    // How a stream of a session that has ended says why it ends.
+    expect(readEvents('{"type":"about:blank","title":"Unauthenticated","status":401}', 'problem')).toEqual([]);
   });
 });
 

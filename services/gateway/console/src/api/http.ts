@@ -39,9 +39,27 @@ export interface CallOptions {
 let csrf: string | null = null;
 let onSignedOut: () => void = () => {};
 
-/** Set by the session once it is known. */
+/** Who waits for somebody to be signed in. */
+const waiting = new Set<() => void>();
+
+/** Set by the session each time it is known; none: nobody is signed in. */
 export function setCsrf(token: string | null): void {
   csrf = token;
+  if (token === null) return;
+  const woken = [...waiting];
+  waiting.clear();
+  for (const wake of woken) wake();
+}
+
+/** Resolves once the session was looked at again and somebody is signed in, or when `signal` ends the waiting. */
+export function signedInAgain(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    waiting.add(resolve);
+    signal.addEventListener('abort', () => {
+      waiting.delete(resolve);
+      resolve();
+    });
+  });
 }
 
 /** Called whenever an answer says that nobody is signed in. */

@@ -115,6 +115,19 @@ export interface MatrixRow {
   permissions: string[];
 }
 
+/** What still names a person, erased or not. */
+export interface Remains {
+  state: 'erased' | 'here';
+  key: { made_at: string; destroyed_at?: string | null };
+  sealed_values: number;
+  readable_values: number;
+  tried_values: number;
+  addressed_records: number;
+  log: { kind: string; events: number; sealed_values: number; readable_values: number }[];
+  /** `purpose` is empty where nothing says what they are kept for. */
+  tables: { table: string; column: string; rows: number; purpose: string }[];
+}
+
 export const people = {
   users: path('users'),
   createUser: (body: { username: string; email: string; display_name?: string }) => post<Account>(path('users'), body),
@@ -124,6 +137,8 @@ export const people = {
   teams: (org: string) => path('orgs', org, 'teams'),
   members: (org: string, team: string) => path('orgs', org, 'teams', team, 'members'),
   createTeam: (org: string, body: { name: string; parent?: string }) => post<Team>(path('orgs', org, 'teams'), body),
+  /** `parent: ''`: below none. */
+  changeTeam: (org: string, team: string, body: { display_name: string; parent: string }) => patch<Team>(path('orgs', org, 'teams', team), body),
   deleteTeam: (org: string, team: string) => remove(path('orgs', org, 'teams', team)),
   putMember: (org: string, team: string, subject: string) => put(path('orgs', org, 'teams', team, 'members', subject), {}),
   removeMember: (org: string, team: string, subject: string) => remove(path('orgs', org, 'teams', team, 'members', subject)),
@@ -146,6 +161,7 @@ export const people = {
   endSession: (id: string, session: string) => remove(path('users', id, 'sessions', session)),
   userQuota: (id: string) => path('users', id, 'quota'),
   changeUser: (id: string, body: { display_name?: string; email?: string }) => patch<Account>(path('users', id), body),
+  remains: (id: string) => path('users', id, 'remains'),
   erase: (id: string) => remove(path('users', id)),
   merge: (id: string, from: string) => post(path('users', id, 'merge'), { from, confirm: from }),
   exported: (format: 'csv' | 'json') => withQuery(path('users', 'export'), { format }),

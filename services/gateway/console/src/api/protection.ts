@@ -1,6 +1,6 @@
 // Identity: security policies, signing keys, and the tokens by which programs and machines come in.
 
-import { getTagged, path, post, putTagged, remove, withQuery, type Tagged } from './http';
+import { get, getTagged, path, post, putTagged, remove, withQuery, type Tagged } from './http';
 
 export interface SecurityPolicy {
   email_domains?: string[];
@@ -74,11 +74,30 @@ export interface NodeCertificate {
   reason: string | null;
 }
 
+/** Whether the chain of hashes over the facts of security is whole. */
+export interface RecordProof {
+  records: number;
+  whole: boolean;
+  first_bad?: number | null;
+}
+
+/** What documents were applied under one name. */
+export interface ConfigurationSet {
+  name: string;
+  items: { kind: string; name: string; org?: string | null }[];
+  version: number;
+  changed_by: string;
+  changed_at: string;
+}
+
 const policy = (org?: string) => (org === undefined ? path('policies', 'security') : path('orgs', org, 'policies', 'security'));
 
 export const protection = {
   readPolicy: (org?: string): Promise<Tagged<SecurityPolicy>> => getTagged<SecurityPolicy>(policy(org)),
   putPolicy: (org: string | undefined, body: SecurityPolicy, etag: string | null) => putTagged<SecurityPolicy>(policy(org), body, etag),
+  verifyRecord: () => get<RecordProof>(path('security-record', 'verify')),
+  sets: path('configuration-sets'),
+  forgetSet: (name: string, org?: string) => remove(withQuery(path('configuration-sets', name), { org })),
   keys: path('signing-keys'),
   rotate: (body: { alg: string; after_seconds?: number; compromised?: boolean }) => post<SigningKey>(path('signing-keys'), body),
   scim: (org: string) => path('orgs', org, 'scim-tokens'),

@@ -322,6 +322,8 @@ export const registry = {
   origin: (image: string) => `${image}/origin`,
   derived: (image: string) => `${image}/derived`,
   signatures: (image: string) => `${image}/signatures`,
+  /** With every tag that points at it. */
+  removeImage: (image: string) => remove(image),
   removeTag: (org: string, project: string, repository: string, tag: string) => remove(`${registry.tags(org, project, repository)}/${part(tag)}`),
   restoreTag: (org: string, project: string, repository: string, tag: string, digest: string) => post(`${registry.tags(org, project, repository)}/${part(tag)}/restore`, { digest }),
   of: (org: string, project: string) => path('orgs', org, 'projects', project, 'registry'),

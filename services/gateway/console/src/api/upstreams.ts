@@ -43,6 +43,11 @@ export interface Step {
   detail: string;
 }
 
+export interface Trial {
+  ok: boolean;
+  steps: Step[];
+}
+
 export interface Sync {
   id: string;
   extent: string;
@@ -55,10 +60,12 @@ export const upstreams = {
   all: path('upstreams'),
   syncs: (name: string) => path('upstreams', name, 'syncs'),
   create: (body: NewUpstream) => post<Upstream>(path('upstreams'), body),
+  /** Without keeping them. */
+  tryOut: (body: { org?: string; settings: Settings; secret?: string }) => post<Trial>(path('upstream-trials'), body),
   /** Refused when somebody else changed it since it was read. */
   change: (of: Upstream, settings: Settings) => putTagged(path('upstreams', of.name), { settings }, `"${of.version}"`),
   remove: (name: string) => remove(path('upstreams', name)),
-  test: (name: string) => post<{ ok: boolean; steps: Step[] }>(path('upstreams', name, 'trials'), {}),
+  test: (name: string) => post<Trial>(path('upstreams', name, 'trials'), {}),
   sync: (name: string) => post<Sync>(path('upstreams', name, 'syncs'), {}),
 };
 

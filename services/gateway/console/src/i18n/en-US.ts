@@ -18,6 +18,7 @@ import { operations } from './areas/operations';
 import { parts } from './areas/parts';
 import { placesWords } from './areas/places';
 import { platformWords } from './areas/platform';
+import { recordWords } from './areas/record';
 import { registryWords } from './areas/registry';
 import { shellWords } from './areas/shell';
 import { signsWords } from './areas/signs';
@@ -40,6 +41,7 @@ export const enUS = {
   ...operations.en,
   ...placesWords.en,
   ...platformWords.en,
+  ...recordWords.en,
   ...registryWords.en,
   ...shellWords.en,
   ...signsWords.en,

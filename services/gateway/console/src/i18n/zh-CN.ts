@@ -18,6 +18,7 @@ import { operations } from './areas/operations';
 import { parts } from './areas/parts';
 import { placesWords } from './areas/places';
 import { platformWords } from './areas/platform';
+import { recordWords } from './areas/record';
 import { registryWords } from './areas/registry';
 import { shellWords } from './areas/shell';
 import { signsWords } from './areas/signs';
@@ -41,6 +42,7 @@ export const zhCN: typeof enUS = {
   ...operations.zh,
   ...placesWords.zh,
   ...platformWords.zh,
+  ...recordWords.zh,
   ...registryWords.zh,
   ...shellWords.zh,
   ...signsWords.zh,

@@ -2,14 +2,16 @@
 
 import { DownloadOutlined, SafetyCertificateOutlined } from '@ant-design/icons';
 import { Button, DatePicker, Flex, Form, Input, Modal, Result, Select } from 'antd';
+import dayjs from 'dayjs';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
-import { withQuery, type Query } from '../api/http';
+import { withQuery } from '../api/http';
 import { monitoring, type Proof } from '../api/monitoring';
 import { AuditTable } from '../parts/AuditTable';
 import { PageHeader } from '../parts/basics';
 import { UserSelect } from '../parts/fields';
+import { useFilters } from '../parts/listing';
 import { useAdministered } from '../parts/me';
 import { useAction } from '../parts/query';
 import { useClear } from '../parts/clear';
@@ -24,12 +26,18 @@ interface Values {
   between?: [{ toISOString(): string } | null, { toISOString(): string } | null] | null;
 }
 
+/** As the service names them. */
+const FILTERS = ['q', 'actor', 'kind', 'object', 'org', 'result', 'from', 'to'] as const;
+
+/** Nothing where it is no time. */
+const timeOf = (text?: string) => (text !== undefined && dayjs(text).isValid() ? dayjs(text) : null);
+
 export default function Audit() {
   const { t } = useTranslation();
   const clear = useClear();
   const { admin, own } = useAdministered();
-  const [filter, setFilter] = useState<Query>({});
-  const search = ({ between, ...values }: Values) => setFilter({ ...values, from: between?.[0]?.toISOString(), to: between?.[1]?.toISOString() });
+  const [filter, change] = useFilters(FILTERS);
+  const search = ({ between, ...values }: Values) => change({ ...Object.fromEntries(FILTERS.map((name) => [name, undefined])), ...values, from: between?.[0]?.toISOString(), to: between?.[1]?.toISOString() });
   const programs = ['system', 'anonymous', ...['identity', 'registry', 'scheduler', 'cicd', 'catalog', 'billing', 'monitoring'].map((name) => `service:${name}`)];
   return (
     <>
@@ -47,7 +55,7 @@ export default function Audit() {
           </>
         }
       />
-      <Form<Values> layout="inline" className="toolbar" onFinish={search}>
+      <Form<Values> layout="inline" className="toolbar" initialValues={{ ...filter, between: filter.from ?? filter.to ? [timeOf(filter.from), timeOf(filter.to)] : undefined }} onFinish={search}>
         <Flex gap="small" wrap>
           <Form.Item name="q" noStyle>
             <Input allowClear={clear} aria-label={t('audit.text')} placeholder={t('audit.text')} style={{ width: 180 }} />

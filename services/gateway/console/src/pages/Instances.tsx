@@ -9,6 +9,7 @@ import { useParams } from 'react-router';
 import { catalog, type ServiceInstance } from '../api/catalog';
 import { kept } from '../api/kept';
 import { DataTable, LinkButton, PageHeader, State, Time } from '../parts/basics';
+import { DeleteByName } from '../parts/dialogs';
 import { NameDialog } from '../parts/forms';
 import { useMay } from '../parts/may';
 import { useAction, useLiveList } from '../parts/query';
@@ -52,6 +53,8 @@ export default function Instances() {
         rowKey="name"
         empty={t('services.empty')}
         emptyAction={offer}
+        search={(one) => `${one.name} ${one.offering} ${one.plan} ${one.state}`}
+        inAddress
         columns={[
           { title: t('common.name'), dataIndex: 'name' },
           { title: t('services.offering'), render: (_, one) => `${one.offering} / ${one.plan}` },
@@ -89,15 +92,15 @@ export default function Instances() {
                 <Button size="small" icon={<LinkOutlined />} onClick={() => setBinding(one.name)}>
                   {t('services.bind')}
                 </Button>
-                <Popconfirm title={t('services.confirmDelete', { name: one.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate(one.name)}>
-                  <Button size="small">{t('common.delete')}</Button>
-                </Popconfirm>
+                <DeleteByName small name={one.name} title={t('services.confirmDelete', { name: one.name })} label={t('common.delete')} pending={remove.isPending} onDelete={(close) => remove.mutate(one.name, { onSuccess: close })}>
+                  {(one.bindings ?? []).length > 0 && <Alert type="warning" showIcon title={t('services.stillBound', { names: one.bindings!.map((each) => each.name).join(', ') })} />}
+                </DeleteByName>
               </Flex>
             ),
           },
         ]}
       />
-      <NameDialog open={binding !== null} title={t('services.bindOf', { name: binding ?? '' })} pending={bind.isPending} onCancel={() => setBinding(null)} onName={(name) => bind.mutate(name)} />
+      <NameDialog open={binding !== null} title={t('services.bindOf', { name: binding ?? '' })} pending={bind.isPending} error={bind.error} onCancel={() => setBinding(null)} onName={(name) => bind.mutate(name)} />
       <Modal open={secret !== null} title={t('services.credentials')} onCancel={() => setSecret(null)} onOk={() => setSecret(null)} okText={t('common.close')} cancelButtonProps={{ style: { display: 'none' } }} destroyOnHidden>
         <div className="stack">
           <Alert type="warning" showIcon title={t('services.once')} />

@@ -2,15 +2,18 @@
 
 import { PlusOutlined } from '@ant-design/icons';
 import { useQuery } from '@tanstack/react-query';
-import { Button, Card, Flex, Popconfirm, Tag } from 'antd';
+import { Alert, Button, Card, Flex, Tag } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
 
 import { billing } from '../api/billing';
+import { catalog, type ServiceInstance } from '../api/catalog';
 import { get } from '../api/http';
+import { scheduler, type AppItem } from '../api/scheduler';
 import { identity, type Project as ProjectType, type SpaceOf } from '../api/identity';
 import { Answer, DataTable, LinkButton, PageHeader, Time } from '../parts/basics';
+import { DeleteByName } from '../parts/dialogs';
 import { NameDialog } from '../parts/forms';
 import { QuotaCard } from '../parts/QuotaCard';
 import { useMay } from '../parts/may';
@@ -54,9 +57,9 @@ export default function Project() {
             <LinkButton to={to.runs(org, project)}>{t('menu.runs')}</LinkButton>
             <LinkButton to={to.images(org, project)}>{t('menu.images')}</LinkButton>
             {admin && (
-              <Popconfirm title={t('project.confirmDelete', { name: project })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate()}>
-                <Button danger>{t('common.delete')}</Button>
-              </Popconfirm>
+              <DeleteByName name={project} title={t('project.confirmDelete', { name: project })} label={t('common.delete')} pending={remove.isPending} onDelete={() => remove.mutate()}>
+                <Takes of={spaces.items.map((one) => `${t('level.space')} ${one.name}`)} />
+              </DeleteByName>
             )}
           </>
         }
@@ -79,6 +82,8 @@ export default function Project() {
                 query={spaces}
                 rowKey="name"
                 empty={t('project.noSpaces')}
+                search={(space) => space.name}
+                inAddress
                 columns={[
                   { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.apps(org, project, name)}>{name}</Link> },
                   {
@@ -97,9 +102,16 @@ export default function Project() {
                         {
                           title: t('common.actions'),
                           render: (_: unknown, row: SpaceOf) => (
-                            <Popconfirm title={t('project.confirmDeleteSpace', { name: row.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => removeSpace.mutate(row.name)}>
-                              <Button size="small">{t('common.delete')}</Button>
-                            </Popconfirm>
+                            <DeleteByName
+                              small
+                              name={row.name}
+                              title={t('project.confirmDeleteSpace', { name: row.name })}
+                              label={t('common.delete')}
+                              pending={removeSpace.isPending}
+                              onDelete={(close) => removeSpace.mutate(row.name, { onSuccess: close })}
+                            >
+                              <InSpace org={org} project={project} space={row.name} />
+                            </DeleteByName>
                           ),
                         },
                       ]
@@ -111,7 +123,37 @@ export default function Project() {
           </div>
         )}
       </Answer>
-      <NameDialog open={open} title={t('project.createSpace')} pending={create.isPending} onCancel={() => setOpen(false)} onName={(name) => create.mutate(name)} />
+      <NameDialog open={open} title={t('project.createSpace')} pending={create.isPending} error={create.error} onCancel={() => setOpen(false)} onName={(name) => create.mutate(name)} />
     </>
   );
+}
+
+/** What goes with it; nothing is known while it is asked for. */
+function Takes({ of }: { of?: string[] }) {
+  const { t } = useTranslation();
+  return (
+    <Alert
+      type="warning"
+      showIcon
+      title={t(of?.length === 0 ? 'project.takesNothing' : 'project.takes')}
+      description={
+        of && (
+          <Flex gap={4} wrap>
+            {of.map((name) => (
+              <Tag key={name}>{name}</Tag>
+            ))}
+          </Flex>
+        )
+      }
+    />
+  );
+}
+
+/** Read when the dialog is open: it is there only then. */
+function InSpace({ org, project, space }: { org: string; project: string; space: string }) {
+  const { t } = useTranslation();
+  const apps = useList<AppItem>(['apps', org, project, space, 'all'], scheduler.apps(org, project, space), { query: { limit: 500 } });
+  const instances = useList<ServiceInstance>(['instances', org, project, space, 'all'], catalog.instances(org, project, space));
+  const known = !apps.isPending && !instances.isPending;
+  return <Takes of={known ? [...apps.items.map((one) => `${t('deploy.app')} ${one.name}`), ...instances.items.map((one) => `${t('menu.services')} ${one.name}`)] : undefined} />;
 }

@@ -1,13 +1,14 @@
 // Source repositories of a project: where to clone from, and starting a pipeline.
 
 import { PlayCircleOutlined, PlusOutlined } from '@ant-design/icons';
-import { Button, Flex, Form, Input, Modal, Popconfirm, Typography } from 'antd';
+import { Button, Flex, Form, Input, Modal, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useNavigate, useParams } from 'react-router';
 
 import { cicd, type Repository } from '../api/cicd';
 import { DataTable, PageHeader, Time } from '../parts/basics';
+import { DeleteByName } from '../parts/dialogs';
 import { NameDialog } from '../parts/forms';
 import { useMay } from '../parts/may';
 import { useAction, useLiveList } from '../parts/query';
@@ -46,6 +47,8 @@ export default function Repositories() {
         rowKey="name"
         empty={t('repositories.empty')}
         emptyAction={button}
+        search={(row) => `${row.name} ${row.clone_url}`}
+        inAddress
         columns={[
           { title: t('common.name'), dataIndex: 'name' },
           {
@@ -68,9 +71,7 @@ export default function Repositories() {
                   </Button>
                 )}
                 {admin && (
-                  <Popconfirm title={t('repositories.confirmDelete', { name: row.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate(row.name)}>
-                    <Button size="small">{t('common.delete')}</Button>
-                  </Popconfirm>
+                  <DeleteByName small name={row.name} title={t('repositories.confirmDelete', { name: row.name })} label={t('common.delete')} pending={remove.isPending} onDelete={(close) => remove.mutate(row.name, { onSuccess: close })} />
                 )}
               </Flex>
             ),
@@ -78,7 +79,7 @@ export default function Repositories() {
         ]}
         footer={() => <Typography.Text type="secondary">{t('repositories.help')}</Typography.Text>}
       />
-      <NameDialog open={creating} title={t('repositories.create')} pending={create.isPending} onCancel={() => setCreating(false)} onName={(name) => create.mutate(name)} />
+      <NameDialog open={creating} title={t('repositories.create')} pending={create.isPending} error={create.error} onCancel={() => setCreating(false)} onName={(name) => create.mutate(name)} />
       <Modal open={running !== null} title={t('runs.startOf', { name: running ?? '' })} okText={t('runs.start')} cancelText={t('common.cancel')} confirmLoading={start.isPending} onCancel={() => setRunning(null)} onOk={() => form.submit()} destroyOnHidden>
         <Form form={form} layout="vertical" preserve={false} initialValues={{ ref: 'main' }} onFinish={({ ref }) => running && start.mutate({ repository: running, ref })}>
           <Form.Item name="ref" label={t('runs.ref')} rules={[{ required: true, message: t('form.required') }]} extra={t('runs.refHelp')}>

@@ -34,6 +34,7 @@ export default function Runs() {
         label={t('menu.runs')}
         query={query}
         rowKey="id"
+        inAddress
         empty={t('runs.empty')}
         emptyAction={start}
         search={(run) => [run.repository, run.number, run.state, run.message, run.ref, run.commit].join(' ')}

@@ -5,12 +5,13 @@ import { Alert, Button, Drawer, Flex, Form, Input, Modal, Popconfirm, Segmented,
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
-import { canSync, kindOf, lines, presets, upstreams, type Settings, type Step, type Sync, type Upstream } from '../api/upstreams';
+import { canSync, kindOf, lines, presets, upstreams, type Settings, type Step, type Sync, type Trial, type Upstream } from '../api/upstreams';
 import { DataTable, PageHeader, State, Time } from '../parts/basics';
 import { FormDialog } from '../parts/dialogs';
 import { nameRules } from '../parts/forms';
 import { OwnerBar, useOwner } from '../parts/owner';
 import { useAction, useList } from '../parts/query';
+import { useFaults } from '../parts/useFaults';
 
 export default function Upstreams() {
   const { t } = useTranslation();
@@ -59,7 +60,7 @@ function Enabled({ upstream }: { upstream: Upstream }) {
 
 function Actions({ upstream, onReport }: { upstream: Upstream; onReport: () => void }) {
   const { t } = useTranslation();
-  const [steps, setSteps] = useState<{ ok: boolean; steps: Step[] } | null>(null);
+  const [steps, setSteps] = useState<Trial | null>(null);
   const test = useAction(() => upstreams.test(upstream.name), { onDone: setSteps });
   const sync = useAction(() => upstreams.sync(upstream.name), { done: t('upstreams.begun'), refresh: [['syncs', upstream.name]], onDone: onReport });
   const remove = useAction(() => upstreams.remove(upstream.name), { done: t('upstreams.deleted'), refresh: [['upstreams']] });
@@ -93,7 +94,7 @@ function Actions({ upstream, onReport }: { upstream: Upstream; onReport: () => v
         wide
         title={t('upstreams.settingsOf', { name: upstream.name })}
         ok={t('common.save')}
-        pending={change.isPending}
+        pending={change.isPending} error={change.error}
         initial={{ settings: JSON.stringify(upstream.settings, null, 2) }}
         onClose={() => setEditing(false)}
         onSubmit={({ settings }) => change.mutate(JSON.parse(settings) as Settings)}
@@ -102,22 +103,30 @@ function Actions({ upstream, onReport }: { upstream: Upstream; onReport: () => v
           <Input.TextArea rows={22} className="mono" spellCheck={false} />
         </Form.Item>
       </FormDialog>
-      <Modal open={steps !== null} title={t('upstreams.testOf', { name: upstream.name })} footer={null} width={760} onCancel={() => setSteps(null)}>
-        <Alert type={steps?.ok ? 'success' : 'error'} title={t(steps?.ok ? 'upstreams.works' : 'upstreams.worksNot')} style={{ marginBottom: 16 }} />
-        <Table<Step>
-          size="small"
-          pagination={false}
-          rowKey={(step) => `${step.server} ${step.step} ${step.detail}`}
-          dataSource={steps?.steps ?? []}
-          columns={[
-            { title: t('upstreams.step'), dataIndex: 'step', render: (step: string) => t(`upstreams.steps.${step}`, { defaultValue: step }) },
-            { title: t('upstreams.server'), dataIndex: 'server' },
-            { title: t('common.state'), dataIndex: 'ok', render: (ok: boolean) => <Tag color={ok ? 'green' : 'red'}>{t(ok ? 'upstreams.fine' : 'upstreams.fault')}</Tag> },
-            { title: t('common.details'), dataIndex: 'detail' },
-          ]}
-        />
-      </Modal>
+      <Steps name={upstream.name} trial={steps} onClose={() => setSteps(null)} />
     </Flex>
+  );
+}
+
+/** What each step of a trial found, and what to change. */
+function Steps({ name, trial, onClose }: { name: string; trial: Trial | null; onClose: () => void }) {
+  const { t } = useTranslation();
+  return (
+    <Modal open={trial !== null} title={t('upstreams.testOf', { name: name })} footer={null} width={760} onCancel={onClose}>
+      <Alert type={trial?.ok ? 'success' : 'error'} title={t(trial?.ok ? 'upstreams.works' : 'upstreams.worksNot')} style={{ marginBottom: 16 }} />
+      <Table<Step>
+        size="small"
+        pagination={false}
+        rowKey={(step) => `${step.server} ${step.step} ${step.detail}`}
+        dataSource={trial?.steps ?? []}
+        columns={[
+          { title: t('upstreams.step'), dataIndex: 'step', render: (step: string) => t(`upstreams.steps.${step}`, { defaultValue: step }) },
+          { title: t('upstreams.server'), dataIndex: 'server' },
+          { title: t('common.state'), dataIndex: 'ok', render: (ok: boolean) => <Tag color={ok ? 'green' : 'red'}>{t(ok ? 'upstreams.fine' : 'upstreams.fault')}</Tag> },
+          { title: t('common.details'), dataIndex: 'detail' },
+        ]}
+      />
+    </Modal>
   );
 }
 
@@ -204,6 +213,9 @@ function Create({ open, org, admin, onClose }: { open: boolean; org: string; adm
   const [kind, setKind] = useState<Kind>('ldap');
   const [form] = Form.useForm<Values>();
   const create = useAction(upstreams.create, { done: t('upstreams.created'), refresh: [['upstreams']], onDone: onClose });
+  const [trial, setTrial] = useState<Trial | null>(null);
+  const tryOut = useAction((values: Values) => upstreams.tryOut({ ...(org === '' ? {} : { org }), secret: values.secret, settings: settingsOf(kind, values) }), { onDone: setTrial });
+  useFaults(form, create.error ?? tryOut.error);
   const needed = [{ required: true, message: t('form.required') }];
   const text = (name: keyof Values, rules = needed, extra?: string) => (
     <Form.Item name={name} label={t(`upstreams.fields.${name}`)} rules={rules} extra={extra}>
@@ -211,7 +223,24 @@ function Create({ open, org, admin, onClose }: { open: boolean; org: string; adm
     </Form.Item>
   );
   return (
-    <Modal open={open} width={640} title={t('upstreams.connect')} okText={t('common.create')} cancelText={t('common.cancel')} confirmLoading={create.isPending} onCancel={onClose} onOk={() => form.submit()} destroyOnHidden>
+    <Modal open={open} width={640} title={t('upstreams.connect')} okText={t('common.create')} cancelText={t('common.cancel')} confirmLoading={create.isPending} onCancel={onClose} onOk={() => form.submit()} mask={{ closable: false }} destroyOnHidden
+      footer={(buttons) => (
+        <>
+          <Button
+            loading={tryOut.isPending}
+            onClick={() =>
+              void form.validateFields().then(
+                (values) => tryOut.mutate(values),
+                () => undefined,
+              )
+            }
+          >
+            {t('upstreams.test')}
+          </Button>
+          {buttons}
+        </>
+      )}
+    >
       <Segmented
         block
         value={kind}
@@ -265,6 +294,7 @@ function Create({ open, org, admin, onClose }: { open: boolean; org: string; adm
           </Form.Item>
         )}
       </Form>
+      <Steps name={t('upstreams.connect')} trial={trial} onClose={() => setTrial(null)} />
     </Modal>
   );
 }

@@ -5,8 +5,9 @@ const CLASS: Record<string, string> = { '+': 'added', '-': 'removed', '~': 'chan
 export function Diff({ lines, label }: { lines: string[]; label: string }) {
   return (
     <ul className="code mono diff" aria-label={label}>
-      {lines.map((line) => (
-        <li key={line} className={CLASS[line.charAt(0)]}>
+      {lines.map((line, index) => (
+        // eslint-disable-next-line react/no-array-index-key -- two lines may be alike
+        <li key={index} className={CLASS[line.charAt(0)]}>
           {line}
         </li>
       ))}

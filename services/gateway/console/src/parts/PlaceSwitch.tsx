@@ -1,40 +1,24 @@
 // Organisation / project / space: choose one and every page is about it.
 
-import { useQuery } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Cascader } from 'antd';
+import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useNavigate } from 'react-router';
 
-import { identity } from '../api/identity';
 import { to, usePlace } from '../place';
+import { beginning, below, platform, replaced, type Option } from './places';
 
-interface Option {
-  value: string;
-  label: string;
-  children?: Option[];
-}
-
-async function everything(): Promise<Option[]> {
-  const orgs = await identity.listOrgs();
-  return Promise.all(
-    orgs.items.map(async (org) => {
-      const projects = await identity.listProjects(org.name);
-      const children = await Promise.all(
-        projects.items.map(async (project) => {
-          const spaces = await identity.listSpaces(org.name, project.name);
-          return { value: project.name, label: project.name, children: spaces.items.map((space) => ({ value: space.name, label: space.name })) };
-        }),
-      );
-      return { value: org.name, label: org.name, children };
-    }),
-  );
-}
+const KEY = ['places'];
 
 export function PlaceSwitch() {
   const { t } = useTranslation();
   const navigate = useNavigate();
+  const client = useQueryClient();
   const place = usePlace();
-  const query = useQuery({ queryKey: ['places'], queryFn: everything, staleTime: 30_000 });
+  const [open, setOpen] = useState(false);
+  // Nobody needs it on every page: it is read when it is opened.
+  const query = useQuery({ queryKey: KEY, queryFn: () => beginning(platform), enabled: open, staleTime: 30_000, refetchOnWindowFocus: false });
   const value = [place.org, place.project, place.space].filter((part) => part !== undefined);
   return (
     <Cascader<Option>
@@ -42,14 +26,25 @@ export function PlaceSwitch() {
       aria-label={t('place.switch')}
       placeholder={t('place.choose')}
       options={query.data ?? []}
-      loading={query.isPending}
+      loading={query.isFetching}
       value={value}
       changeOnSelect
       allowClear={false}
       expandTrigger="hover"
       showSearch
-      notFoundContent={t('place.none')}
-      onOpenChange={(open) => open && void query.refetch()}
+      notFoundContent={t(query.isFetching ? 'common.loading' : 'place.none')}
+      open={open}
+      onOpenChange={setOpen}
+      loadData={(chosen) => {
+        const path = chosen.map((one) => one.value);
+        const last = chosen.at(-1);
+        if (last === undefined || last.children !== undefined) return;
+        void below(platform, last, path).then(
+          (read) => client.setQueryData<Option[]>(KEY, (old) => old && replaced(old, path, read)),
+          // It is asked for again the next time it is looked at.
+          () => undefined,
+        );
+      }}
       onChange={(chosen) => {
         const [org, project, space] = chosen as string[];
         if (org === undefined) return;

@@ -8,6 +8,7 @@ import { protection, type SecurityPolicy } from '../api/protection';
 import { Answer } from './basics';
 import { ChoiceField, NumberField, TextsField } from './fields';
 import { useAction } from './query';
+import { useFaults } from './useFaults';
 
 /** What is left empty is not restricted. */
 const filled = (values: SecurityPolicy) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== '')) as SecurityPolicy;
@@ -17,12 +18,14 @@ export function PolicyForm({ org }: { org?: string }) {
   const key = ['policy', org ?? null];
   const query = useQuery({ queryKey: key, queryFn: () => protection.readPolicy(org) });
   const save = useAction((body: SecurityPolicy) => protection.putPolicy(org, body, query.data?.etag ?? null), { done: t('protection.saved'), refresh: [key] });
+  const [form] = Form.useForm<SecurityPolicy>();
+  useFaults(form, save.error);
   return (
     <Answer query={query}>
       {() => (
         <Card className="narrow">
           <Typography.Paragraph type="secondary">{t(org === undefined ? 'protection.platformHelp' : 'protection.orgHelp')}</Typography.Paragraph>
-          <Form<SecurityPolicy> key={query.data!.etag} layout="vertical" initialValues={query.data!.value} onFinish={(values) => save.mutate(filled(values))}>
+          <Form<SecurityPolicy> form={form} key={query.data!.etag} layout="vertical" initialValues={query.data!.value} onFinish={(values) => save.mutate(filled(values))}>
             <ChoiceField name="second_factor" label={t('protection.secondFactor')} required options={['optional', 'required', 'passkey'].map((value) => ({ value, label: t(`secondFactor.${value}`) }))} />
             <ChoiceField name="registration" label={t('protection.registration')} required options={['open', 'approval', 'closed'].map((value) => ({ value, label: t(`registrationRule.${value}`) }))} />
             <TextsField name="email_domains" label={t('protection.domains')} help={t('protection.domainsHelp')} />

@@ -4,12 +4,13 @@ import {
   AlertOutlined, ApiOutlined, AppstoreOutlined, AuditOutlined, BellOutlined, BranchesOutlined, CloudServerOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, EnvironmentOutlined, GatewayOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
 } from '@ant-design/icons';
 import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
-import { Suspense, useState } from 'react';
+import { Suspense, useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { Link, Outlet, useLocation } from 'react-router';
+import { Link, Outlet, useLocation, useNavigationType } from 'react-router';
 
 import { to, usePlace } from '../place';
 import { signOut, useSession } from '../session';
+import { Boundary } from './Boundary';
 import { Loading } from './Loading';
 import { useMay } from './may';
 import { useAdministers, usePlatformAdmin } from './me';
@@ -19,10 +20,29 @@ import { LanguageSwitch, LookSwitch } from './Switches';
 
 type Items = NonNullable<MenuProps['items']>;
 
+/**
+ * A new page begins at its top, and the keyboard in it: else Tab goes on behind the link of the page before. `back`: the browser
+ * remembers where the page was.
+ */
+function useBeginning(pathname: string) {
+  const main = useRef<HTMLDivElement>(null);
+  const back = useNavigationType() === 'POP';
+  const shown = useRef(pathname);
+  useEffect(() => {
+    if (shown.current === pathname) return;
+    shown.current = pathname;
+    if (!back) window.scrollTo(0, 0);
+    // A field that the page itself has chosen keeps it.
+    if (!main.current?.contains(document.activeElement)) main.current?.focus({ preventScroll: true });
+  }, [pathname, back]);
+  return main;
+}
+
 export function Shell() {
   const { t } = useTranslation();
   const { token } = theme.useToken();
   const { pathname } = useLocation();
+  const main = useBeginning(pathname);
   const { org, project, space } = usePlace();
   const { user } = useSession();
   const admin = usePlatformAdmin();
@@ -100,10 +120,12 @@ export function Shell() {
           </nav>
         </Layout.Sider>
         <Layout.Content>
-          <div id="main" className="shell-main" tabIndex={-1}>
-            <Suspense fallback={<Loading />}>
-              <Outlet />
-            </Suspense>
+          <div id="main" className="shell-main" tabIndex={-1} ref={main}>
+            <Boundary at={pathname}>
+              <Suspense fallback={<Loading />}>
+                <Outlet />
+              </Suspense>
+            </Boundary>
           </div>
         </Layout.Content>
       </Layout>

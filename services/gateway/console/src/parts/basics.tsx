@@ -2,14 +2,16 @@
 
 import { ReloadOutlined } from '@ant-design/icons';
 import { Alert, Badge, Button, Empty, Flex, Input, Result, Skeleton, Table, Tag, Tooltip, Typography, type TableProps } from 'antd';
-import { useEffect, useState, type ReactNode } from 'react';
+import { useEffect, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useNavigate } from 'react-router';
 
 import { usePlace } from '../place';
 import { useClear } from './clear';
 import { ageOf, formatTime } from './format';
-import { explain } from './problem';
+import { compare, matching, useListing, type Listing } from './listing';
+import { useNow } from './now';
+import { explain, passing } from './problem';
 import type { Live } from './query';
 
 export function PageHeader(props: { title: string; sub?: ReactNode; actions?: ReactNode; live?: Live }) {
@@ -55,7 +57,7 @@ export function ProblemView({ error, retry }: { error: unknown; retry?: () => vo
           {text.detail && <p>{text.detail}</p>}
           {text.faults.length > 0 && (
             <ul>
-              {text.faults.map((fault) => (
+              {[...new Set(text.faults)].map((fault) => (
                 <li key={fault}>{fault}</li>
               ))}
             </ul>
@@ -79,13 +81,44 @@ interface Asked {
   isPending: boolean;
   error: unknown;
   refetch: () => unknown;
+  data?: unknown;
 }
 
-/** Shows a question's waiting and failing; its answer is the caller's. */
+/** What is shown was read earlier: asking again failed, for now. */
+function Stale({ query }: { query: Asked }) {
+  const { t } = useTranslation();
+  const text = explain(query.error, t);
+  return (
+    <Alert
+      className="toolbar"
+      type="warning"
+      showIcon
+      role="status"
+      title={t('stale.title')}
+      description={[text.title, text.detail].filter(Boolean).join(': ')}
+      action={
+        <Button size="small" icon={<ReloadOutlined />} onClick={() => void query.refetch()}>
+          {t('common.retry')}
+        </Button>
+      }
+    />
+  );
+}
+
+/**
+ * Shows a question's waiting and failing; its answer is the caller's. What was read stays while asking again fails for a time: a
+ * half-filled form, a log or a terminal in it must not go because the gateway starts anew.
+ */
 export function Answer({ query, children }: { query: Asked; children: () => ReactNode }) {
+  const there = query.data !== undefined;
   if (query.isPending) return <Skeleton active />;
-  if (query.error) return <ProblemView error={query.error} retry={() => void query.refetch()} />;
-  return children();
+  if (query.error && !(there && passing(query.error))) return <ProblemView error={query.error} retry={() => void query.refetch()} />;
+  return (
+    <>
+      {query.error ? <Stale query={query} /> : null}
+      {children()}
+    </>
+  );
 }
 
 /** From so many rows on, one wants to search. */
@@ -98,31 +131,61 @@ interface DataTableProps<T> extends TableProps<T> {
   label: string;
   /** What is searched of a row, for lists that come whole. */
   search?: (row: T) => string;
+  /** Words, order and page stand in the address: for the one list that a page is about. */
+  inAddress?: boolean;
+}
+
+type Columns<T> = NonNullable<TableProps<T>['columns']>;
+
+/** Columns that show a field order by it; those that show more have their own order, or none. */
+function ordered<T extends object>(columns: Columns<T>, rows: T[], listing: Listing): Columns<T> {
+  const value = (row: T, field: string): unknown => (row as Record<string, unknown>)[field];
+  return columns.map((column, index) => {
+    const named = 'dataIndex' in column && typeof column.dataIndex === 'string' ? column.dataIndex : undefined;
+    // Lists and trees have no order.
+    const field = named !== undefined && rows.every((row) => typeof (value(row, named) ?? '') !== 'object') ? named : undefined;
+    // Each that can be ordered by needs a name: the table looks at none without one as soon as another has one.
+    const key = column.key ?? named ?? `column-${index}`;
+    const sorter = column.sorter ?? (field === undefined ? undefined : (a: T, b: T) => compare(value(a, field), value(b, field)));
+    if (sorter === undefined) return column;
+    return { ...column, key, sorter, showSorterTooltip: false, sortOrder: listing.sort === String(key) ? (listing.down ? 'descend' : 'ascend') : null };
+  }) as Columns<T>;
 }
 
 export function DataTable<T extends object>(props: DataTableProps<T>) {
-  const { query, empty, emptyAction, label, search, ...rest } = props;
+  const { query, empty, emptyAction, label, search, inAddress = false, columns, ...rest } = props;
   const { t } = useTranslation();
   const clear = useClear();
-  const [wanted, setWanted] = useState('');
+  const [listing, change] = useListing(inAddress);
   if (query.error && query.items.length === 0) return <ProblemView error={query.error} retry={() => void query.refetch()} />;
-  const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
-  const shown = search && words.length > 0 ? query.items.filter((row) => words.every((word) => search(row).toLowerCase().includes(word))) : query.items;
+  const shown = search ? matching(query.items, listing.q, search) : query.items;
+  // One that comes page by page is ordered by the service.
+  const comesWhole = rest.pagination === undefined;
+  const more = (query.data as { next?: string | null } | undefined)?.next;
   return (
     <>
-      {search && (query.items.length >= MANY || wanted !== '') && (
-        <Input allowClear={clear} className="filter toolbar" aria-label={t('parts.text')} placeholder={t('parts.text')} value={wanted} onChange={(event) => setWanted(event.target.value)} />
+      {query.error ? <Stale query={query} /> : null}
+      {search && (query.items.length >= MANY || listing.q !== '') && (
+        <Input allowClear={clear} className="filter toolbar" aria-label={t('parts.text')} placeholder={t('parts.text')} value={listing.q} onChange={(event) => change({ q: event.target.value, page: 1 })} />
       )}
       <Table<T>
         size="middle"
         aria-label={label}
         loading={query.isPending}
         dataSource={shown}
-        pagination={shown.length > 20 ? { pageSize: 20, showSizeChanger: true } : false}
+        columns={comesWhole && columns ? ordered(columns, query.items, listing) : columns}
+        pagination={shown.length > 20 ? { current: Math.min(listing.page, Math.ceil(shown.length / listing.size)), pageSize: listing.size, showSizeChanger: true, showTotal: (count) => t('parts.count', { count }) } : false}
+        onChange={(page, _filters, sorter, { action }) => {
+          if (action === 'paginate') change({ page: page.pageSize === listing.size ? (page.current ?? 1) : 1, size: page.pageSize ?? listing.size });
+          if (action !== 'sort') return;
+          const by = Array.isArray(sorter) ? sorter[0] : sorter;
+          change({ sort: by?.order ? String(by.columnKey ?? '') : '', down: by?.order === 'descend', page: 1 });
+        }}
         scroll={{ x: 'max-content' }}
-        locale={{ emptyText: <EmptyState text={words.length > 0 ? t('parts.noMatch') : empty} action={words.length > 0 ? undefined : emptyAction} /> }}
+        locale={{ emptyText: <EmptyState text={listing.q.trim() === '' ? empty : t('parts.noMatch')} action={listing.q.trim() === '' ? emptyAction : undefined} /> }}
         {...rest}
       />
+      {comesWhole && more && <Typography.Paragraph type="secondary">{t('parts.first', { count: query.items.length })}</Typography.Paragraph>}
     </>
   );
 }
@@ -137,10 +200,11 @@ export function EmptyState({ text, action }: { text: string; action?: ReactNode 
 
 export function Time({ at }: { at?: string | null }) {
   const { i18n, t } = useTranslation();
+  const now = useNow();
   if (!at) return <>–</>;
   return (
     <Tooltip title={formatTime(at, i18n.language)}>
-      <time dateTime={at}>{ageOf(at, Date.now(), i18n.language) || t('common.now')}</time>
+      <time dateTime={at}>{ageOf(at, now, i18n.language) || t('common.now')}</time>
     </Tooltip>
   );
 }

@@ -1,8 +1,10 @@
 // Dialogs that pages share: a form, a question before something goes, a secret that is shown once.
 
-import { Alert, Button, Form, Input, Modal, Popconfirm, Typography, type ButtonProps } from 'antd';
+import { Alert, App, Button, Form, Input, Modal, Popconfirm, Typography, type ButtonProps } from 'antd';
 import { useRef, useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
+
+import { useFaults } from './useFaults';
 
 interface FormDialogProps<T> {
   open: boolean;
@@ -10,6 +12,8 @@ interface FormDialogProps<T> {
   /** What the button says; "Create" if not given. */
   ok?: string;
   pending: boolean;
+  /** Why the last sending was refused: its faults are shown at their fields. */
+  error?: unknown;
   wide?: boolean;
   initial?: Partial<T>;
   onClose: () => void;
@@ -26,12 +30,35 @@ export function FormDialog<T extends object>(props: FormDialogProps<T>) {
   return <Opened<T> key={times.current} {...props} />;
 }
 
-function Opened<T extends object>({ open, title, ok, pending, wide, initial, onClose, onSubmit, children }: FormDialogProps<T>) {
+function Opened<T extends object>({ open, title, ok, pending, error, wide, initial, onClose, onSubmit, children }: FormDialogProps<T>) {
   const { t } = useTranslation();
+  const { modal } = App.useApp();
   const [form] = Form.useForm<T>();
+  useFaults(form, error);
+  // Escape and the cross are pressed by mistake; "Cancel" is meant.
+  const leave = () => {
+    if (!form.isFieldsTouched()) onClose();
+    else modal.confirm({ title: t('parts.discard'), okText: t('parts.discardOk'), okButtonProps: { danger: true }, cancelText: t('parts.goOn'), onOk: onClose });
+  };
   return (
-    <Modal open={open} title={title} width={wide ? 760 : 520} okText={ok ?? t('common.create')} cancelText={t('common.cancel')} confirmLoading={pending} onCancel={onClose} onOk={() => form.submit()} destroyOnHidden>
-      <Form<T> form={form} layout="vertical" preserve={false} initialValues={initial} onFinish={onSubmit} scrollToFirstError>
+    <Modal
+      open={open}
+      title={title}
+      width={wide ? 760 : 520}
+      okText={ok ?? t('common.create')}
+      confirmLoading={pending}
+      onCancel={leave}
+      onOk={() => form.submit()}
+      mask={{ closable: false }}
+      destroyOnHidden
+      footer={(_, { OkBtn }) => (
+        <>
+          <Button onClick={onClose}>{t('common.cancel')}</Button>
+          <OkBtn />
+        </>
+      )}
+    >
+      <Form<T> form={form} layout="vertical" preserve={false} initialValues={initial} onFinish={(values) => pending || onSubmit(values)} scrollToFirstError>
         {children}
         {/* Enter sends the form from any of its fields. */}
         <button type="submit" hidden>
@@ -77,10 +104,25 @@ export function SecretOnce({ secret, title, children, onClose }: { secret?: stri
 }
 
 /** For what takes a lot along: the name has to be written out. */
-export function DeleteByName({ name, title, label, pending, children, onDelete, onOpen }: { name: string; title: string; label: string; pending: boolean; children?: ReactNode; onDelete: () => void; onOpen?: () => void }) {
+interface DeleteByNameProps {
+  name: string;
+  title: string;
+  label: string;
+  pending: boolean;
+  /** Why it cannot go now: the button says so. */
+  refused?: string;
+  small?: boolean;
+  children?: ReactNode;
+  /** `close` shuts the dialog, where the page stays. */
+  onDelete: (close: () => void) => void;
+  onOpen?: () => void;
+}
+
+export function DeleteByName({ name, title, label, pending, refused, small, children, onDelete, onOpen }: DeleteByNameProps) {
   const { t } = useTranslation();
   const [open, setOpen] = useState(false);
   const [written, setWritten] = useState('');
+  const close = () => setOpen(false);
   const begin = () => {
     setWritten('');
     setOpen(true);
@@ -88,15 +130,15 @@ export function DeleteByName({ name, title, label, pending, children, onDelete, 
   };
   return (
     <>
-      <Button danger onClick={begin}>
+      <Button danger size={small ? 'small' : undefined} disabled={refused !== undefined} title={refused} onClick={begin}>
         {label}
       </Button>
-      <Modal open={open} title={title} okText={label} cancelText={t('common.cancel')} okButtonProps={{ danger: true, disabled: written !== name }} confirmLoading={pending} onCancel={() => setOpen(false)} onOk={onDelete} destroyOnHidden>
+      <Modal open={open} title={title} okText={label} cancelText={t('common.cancel')} okButtonProps={{ danger: true, disabled: written !== name }} confirmLoading={pending} onCancel={() => setOpen(false)} onOk={() => onDelete(close)} destroyOnHidden>
         <div className="stack">
           {children}
           <label>
             {t('parts.writeName', { name })}
-            <Input value={written} autoComplete="off" onChange={(event) => setWritten(event.target.value)} onPressEnter={() => written === name && onDelete()} />
+            <Input value={written} autoComplete="off" onChange={(event) => setWritten(event.target.value)} onPressEnter={() => written === name && !pending && onDelete(close)} />
           </label>
         </div>
       </Modal>

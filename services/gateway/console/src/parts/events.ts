@@ -17,7 +17,9 @@ export interface Happened {
 }
 
 /** Reads one event of `/api/v1/events`: an audit record, a CloudEvent, or a list of either. */
-export function readEvents(data: string): Happened[] {
+export function readEvents(data: string, event = 'event'): Happened[] {
+  // Why the stream ends; it is no event of the platform.
+  if (event === 'problem') return [];
   let read: unknown;
   try {
     read = JSON.parse(data);
@@ -27,15 +29,15 @@ export function readEvents(data: string): Happened[] {
   const body = read as { items?: unknown[] };
   const list = Array.isArray(read) ? read : (body.items ?? [read]);
   return (list as Record<string, unknown>[])
-    .map((event) => ({
-      key: String(event.id ?? event.seq ?? `${event.kind ?? event.type}@${event.at ?? event.time}`),
-      kind: String(event.kind ?? event.type ?? ''),
-      service: String(event.service ?? event.source ?? ''),
-      actor: String(event.actor ?? ''),
-      object: String(event.name ?? event.object ?? event.subject ?? event.stream ?? ''),
-      at: String(event.at ?? event.time ?? ''),
+    .map((one) => ({
+      key: String(one.id ?? one.seq ?? `${one.kind ?? one.type}@${one.at ?? one.time}`),
+      kind: String(one.kind ?? one.type ?? ''),
+      service: String(one.service ?? one.source ?? ''),
+      actor: String(one.actor ?? ''),
+      object: String(one.name ?? one.object ?? one.subject ?? one.stream ?? ''),
+      at: String(one.at ?? one.time ?? ''),
     }))
-    .filter((event) => event.kind !== '');
+    .filter((one) => one.kind !== '');
 }
 
 const KEPT = 60;
@@ -54,7 +56,7 @@ export function useEvents(): { events: Happened[]; live: Live; refused: ApiError
           setRefused(error);
         },
         onEvent: (event) => {
-          const more = readEvents(event.data);
+          const more = readEvents(event.data, event.event);
           setEvents((old) => {
             const known = new Set(old.map((one) => one.key));
             return [...more.filter((one) => !known.has(one.key)).toReversed(), ...old].slice(0, KEPT);

@@ -18,9 +18,21 @@ export function ageOf(at: string, now: number, language: string): string {
   return new Intl.RelativeTimeFormat(language, { numeric: 'auto' }).format(Math.trunc(seconds / step[1]), step[0]);
 }
 
+/** With the zone it is told in: operators read each other's times. */
+const FULL: Intl.DateTimeFormatOptions = { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short' };
+
 export function formatTime(at: string, language: string): string {
   const date = new Date(at);
-  return Number.isNaN(date.getTime()) ? at : new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' }).format(date);
+  return Number.isNaN(date.getTime()) ? at : new Intl.DateTimeFormat(language, FULL).format(date);
+}
+
+const two = (value: number) => String(value).padStart(2, '0');
+
+/** The time of day of a log's line, where the reader is: "13:05:07.042". Without the zone of the browser it would differ from all other times shown. */
+export function clockOf(at: string): string {
+  const date = new Date(at);
+  if (Number.isNaN(date.getTime())) return at;
+  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];

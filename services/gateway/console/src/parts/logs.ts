@@ -1,7 +1,7 @@
 // What the log streams send, as lines.
 
 import type { LogLine } from '../api/monitoring';
-import type { Line } from './LogView';
+import type { Line } from './lines';
 
 /** One event of an application's log: a line, or several. */
 export function readAppLog(data: string, event: string): Line[] {

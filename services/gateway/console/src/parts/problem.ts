@@ -41,3 +41,8 @@ export function explain(error: unknown, t: TFunction): Explained {
     requestId: error.requestId,
   };
 }
+
+/** Whether it may pass by itself: what was read before still holds, for all one knows. A refusal, or that it is gone, is final. */
+export function passing(error: unknown): boolean {
+  return error instanceof ApiError && (error.status === 0 || error.status === 401 || error.status === 408 || error.status === 429 || error.status >= 500);
+}

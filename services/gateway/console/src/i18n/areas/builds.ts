@@ -57,7 +57,7 @@ const zh: typeof en = {
     empty: '暂无代码仓库。创建后推送包含 .gantry/pipeline.yaml 的项目。',
     clone: '克隆与推送地址',
     confirmDelete: '确定删除 {{name}} 及其历史？',
-    help: 'git 会询问用户名和密码：用户名任意，密码为访问令牌（在账户页面创建，或使用 gantry token create laptop）。推送 .gantry/pipeline.yaml 即会触发流水线。',
+    help: 'git 会询问用户名和密码：用户名任意，密码为访问令牌（在账号页面创建，或使用 gantry token create laptop）。推送 .gantry/pipeline.yaml 即会触发流水线。',
   },
   runs: {
     start: '运行流水线',

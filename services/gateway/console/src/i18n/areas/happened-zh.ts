@@ -47,7 +47,7 @@ export const happenedZh: typeof happenedEn = {
     admitted: '节点已准入', certified: '节点已使用自己的证书', cordoned: '节点已关闭', drained: '节点已排空', 'facts-changed': '节点信息已变化', joined: '节点已加入', lost: '节点失联', removed: '节点已移除',
     renewed: '节点证书已续期', returned: '节点已恢复', revoked: '节点证书已吊销', 'settings-changed': '节点设置已修改', uncordoned: '节点已开放',
   },
-  'node-token': { created: '加入令牌已创建', revoked: '加入令牌已撤销' },
+  'node-token': { created: '加入令牌已创建', revoked: '加入令牌已吊销' },
   org: {
     created: '组织已创建', deleted: '组织已删除', 'member-added': '成员已添加', 'member-removed': '成员已移除', 'owner-changed': '所有者已变更', 'project-created': '项目已创建',
     'project-deleted': '项目已删除', renamed: '组织已重命名', 'space-created': '空间已创建', 'space-deleted': '空间已删除',
@@ -65,14 +65,14 @@ export const happenedZh: typeof happenedEn = {
     'manifest-deleted': '仓库中的镜像已删除', 'manifest-pushed': '镜像已推送到仓库', scanned: '仓库中的镜像已扫描', 'tag-deleted': '标签已删除', 'tag-moved': '标签已指向新镜像',
   },
   robot: { changed: '服务账号已修改', created: '服务账号已创建', deleted: '服务账号已删除', resumed: '服务账号已恢复', suspended: '服务账号已停用' },
-  'robot-key': { created: '服务账号密钥已创建', revoked: '服务账号密钥已撤销' },
+  'robot-key': { created: '服务账号密钥已创建', revoked: '服务账号密钥已吊销' },
   role: { changed: '角色已修改', defined: '角色已定义', deleted: '角色已删除' },
   run: {
     'approval-asked': '流水线等待批准', approved: '流水线已批准', 'artifact-kept': '产物已保存', cancelled: '流水线已取消', created: '流水线已创建', finished: '流水线已完成',
     'image-pushed': '流水线已推送镜像', started: '流水线已开始', 'step-finished': '流水线步骤已完成', 'step-started': '流水线步骤已开始', 'tests-reported': '测试报告',
   },
   scim: { deleted: '由目录（SCIM）删除', refused: '目录请求被拒绝（SCIM）' },
-  'scim-token': { created: '目录令牌已创建', revoked: '目录令牌已撤销' },
+  'scim-token': { created: '目录令牌已创建', revoked: '目录令牌已吊销' },
   secret: { revealed: '密钥明文被读取' },
   'security-policy': { changed: '安全策略已修改' },
   'service-instance': {
@@ -85,10 +85,10 @@ export const happenedZh: typeof happenedEn = {
   source: { created: '代码仓库已创建', deleted: '代码仓库已删除', pushed: '代码已推送' },
   tag: { deleted: '镜像标签已删除' },
   team: { created: '团队已创建', deleted: '团队已删除', moved: '团队已移动', renamed: '团队已重命名' },
-  token: { created: '令牌已创建', issued: '令牌已签发', refused: '令牌请求被拒绝', revoked: '令牌已撤销' },
+  token: { created: '令牌已创建', issued: '令牌已签发', refused: '令牌请求被拒绝', revoked: '令牌已吊销' },
   upstream: { changed: '登录来源已修改', created: '登录来源已添加', deleted: '登录来源已移除', 'sync-asked': '请求同步', tried: '登录来源已测试', withdrew: '账号被其来源撤销' },
   user: {
-    deleted: '用户已删除', erased: '用户已清除', merged: '账号已合并', 'password-changed': '密码已修改', 'password-reset-required': '要求重设密码', 'profile-changed': '资料已修改',
+    deleted: '用户已删除', erased: '用户已抹除', merged: '账号已合并', 'password-changed': '密码已修改', 'password-reset-required': '要求重设密码', 'profile-changed': '资料已修改',
     registered: '用户已创建', 'remains-read': '已检查用户残留数据', resumed: '用户已恢复', 'self-registered': '用户自行注册', suspended: '用户已停用',
   },
   users: { exported: '用户已导出' },

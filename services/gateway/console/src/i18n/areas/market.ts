@@ -15,6 +15,7 @@ const en = {
     mayNot: 'You may not create services in {{place}}.',
   },
   services: {
+    stillBound: 'Still bound: {{names}}',
     create: 'From the catalogue',
     empty: 'No service instances in this space. Create one from the catalogue, such as a database.',
     offering: 'Offering',
@@ -103,6 +104,7 @@ const zh: typeof en = {
     mayNot: '您无权在 {{place}} 中创建服务。',
   },
   services: {
+    stillBound: '仍有绑定：{{names}}',
     create: '从目录创建',
     empty: '该空间暂无服务实例。可从服务目录创建，例如数据库。',
     offering: '服务',

@@ -18,6 +18,11 @@ const en = {
   showAll: 'Show all',
   text: 'Search',
   noMatch: 'Nothing is like that',
+  first: 'The first {{count}} are listed; there are more, which the command line and the API list.',
+  count: '{{count}} in all',
+  discard: 'Discard what you have entered?',
+  discardOk: 'Discard',
+  goOn: 'Go on editing',
 };
 
 const zh: typeof en = {
@@ -38,6 +43,11 @@ const zh: typeof en = {
   showAll: '显示全部',
   text: '搜索',
   noMatch: '没有匹配的内容',
+  first: '仅列出前 {{count}} 项，其余可通过命令行或 API 查看。',
+  count: '共 {{count}} 项',
+  discard: '放弃已填写的内容？',
+  discardOk: '放弃',
+  goOn: '继续编辑',
 };
 
 export const parts = { en, zh };

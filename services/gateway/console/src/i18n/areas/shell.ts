@@ -91,6 +91,23 @@ const en = {
     lost: 'Connection lost, trying again',
     off: 'Not live',
   },
+  ended: {
+    title: 'Your session has ended',
+    text: 'This page stays as it is, with all that you have entered. Sign in again in a new window, then go on here.',
+    signIn: 'Sign in in a new window',
+    done: 'I have signed in',
+    leave: 'Leave this page',
+  },
+  broken: {
+    title: 'This page cannot be shown',
+    text: 'The console met an error of its own. Reload the page; if it stays, give the operator the text below.',
+    update: 'The console was updated',
+    updateText: 'Parts of the page that you have open are no longer on the server. Reload to get the new version.',
+    reload: 'Reload',
+  },
+  stale: {
+    title: 'Not refreshed: what is shown was read earlier',
+  },
   place: {
     switch: 'Organisation, project and space',
     choose: 'Choose a place',
@@ -212,7 +229,7 @@ const zh: typeof en = {
     state: '状态',
   },
   shell: {
-    account: '账户',
+    account: '账号',
     dark: '深色主题',
     language: '语言',
     light: '浅色主题',
@@ -245,7 +262,7 @@ const zh: typeof en = {
     health: '健康状况',
     api: 'API 文档',
     administer: '管理',
-    account: '我的账户',
+    account: '我的账号',
     access: '成员与权限',
     clients: '客户端',
     security: '安全',
@@ -256,7 +273,7 @@ const zh: typeof en = {
   welcome: {
     tagline: '容器云平台',
     signIn: '登录',
-    register: '注册账户',
+    register: '注册账号',
     failed: '登录失败',
   },
   missing: {
@@ -275,6 +292,23 @@ const zh: typeof en = {
     connecting: '连接中',
     lost: '连接中断，正在重试',
     off: '非实时',
+  },
+  ended: {
+    title: '登录会话已结束',
+    text: '本页及已填写的内容都会保留。请在新窗口中重新登录，然后回到这里继续。',
+    signIn: '在新窗口中登录',
+    done: '我已登录',
+    leave: '离开本页',
+  },
+  broken: {
+    title: '无法显示此页面',
+    text: '控制台自身出现错误。请刷新页面；若仍出现，请将下方文字告知运维人员。',
+    update: '控制台已更新',
+    updateText: '当前页面所需的部分文件已不在服务器上。请刷新以载入新版本。',
+    reload: '刷新',
+  },
+  stale: {
+    title: '未能刷新：显示的是之前读取的内容',
   },
   place: {
     switch: '组织、项目与空间',

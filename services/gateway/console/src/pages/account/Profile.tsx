@@ -9,6 +9,7 @@ import { Answer } from '../../parts/basics';
 import { DeleteByName } from '../../parts/dialogs';
 import { TextField } from '../../parts/fields';
 import { useMe } from '../../parts/me';
+import { useFaults } from '../../parts/useFaults';
 import { useAction } from '../../parts/query';
 
 export default function Profile() {
@@ -29,9 +30,11 @@ export default function Profile() {
 function Names({ me }: { me: Me }) {
   const { t } = useTranslation();
   const save = useAction(account.change, { done: t('parts.saved'), refresh: [['me'], ['session']] });
+  const [form] = Form.useForm<Me>();
+  useFaults(form, save.error);
   return (
     <Card title={t('account.profile')}>
-      <Form layout="vertical" initialValues={me} onFinish={({ display_name, email }: Me) => save.mutate({ ...(display_name === me.display_name ? {} : { display_name }), ...(email === me.email ? {} : { email }) })}>
+      <Form<Me> form={form} layout="vertical" initialValues={me} onFinish={({ display_name, email }: Me) => save.mutate({ ...(display_name === me.display_name ? {} : { display_name }), ...(email === me.email ? {} : { email }) })}>
         <TextField name="display_name" label={t('common.displayName')} required max={100} />
         <TextField name="email" label={t('people.email')} required max={254} />
         {me.groups.length > 0 && (
@@ -61,6 +64,7 @@ function Password() {
   const { t } = useTranslation();
   const [form] = Form.useForm<Change>();
   const save = useAction(account.change, { done: t('account.passwordChanged'), onDone: () => form.resetFields() });
+  useFaults(form, save.error);
   const submit = ({ current_password, password, again }: Change) => {
     if (again !== password) form.setFields([{ name: 'again', errors: [t('account.differ')] }]);
     else save.mutate({ current_password, password });

@@ -64,7 +64,7 @@ function Factors() {
           { title: t('common.actions'), key: 'do', render: (_, factor) => <DeleteButton name={factor.label || factor.kind} onConfirm={() => drop.mutate(factor.id)} /> },
         ]}
       />
-      <FormDialog<{ code: string; label?: string }> open={offer !== null} title={t('account.addTotp')} ok={t('account.confirm')} pending={add.isPending} onClose={() => setOffer(null)} onSubmit={(values) => offer && add.mutate({ ...values, pending: offer.pending })}>
+      <FormDialog<{ code: string; label?: string }> open={offer !== null} title={t('account.addTotp')} ok={t('account.confirm')} pending={add.isPending} error={add.error} onClose={() => setOffer(null)} onSubmit={(values) => offer && add.mutate({ ...values, pending: offer.pending })}>
         {offer && (
           <Flex vertical align="center" gap="small">
             <Typography.Text>{t('account.scan')}</Typography.Text>

@@ -57,7 +57,7 @@ export default function Tokens() {
           { title: t('common.actions'), key: 'do', render: (_, token) => <DeleteButton name={token.name} onConfirm={() => revoke.mutate(token.id)} /> },
         ]}
       />
-      <FormDialog<NewToken> open={open} title={t('account.createToken')} pending={create.isPending} initial={{ scopes: ['api'], expires_in_days: 90 }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<NewToken> open={open} title={t('account.createToken')} pending={create.isPending} error={create.error} initial={{ scopes: ['api'], expires_in_days: 90 }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <TextField name="name" label={t('common.name')} required max={60} focus help={t('account.tokenNameHelp')} />
         <ChoiceField name="scopes" label={t('account.scopes')} required many options={SCOPES.map((value) => ({ value, label: `${value}: ${t(`tokenScope.${value.replace(':', '_')}`)}` }))} />
         <NumberField name="expires_in_days" label={t('parts.days')} required min={1} max={366} />

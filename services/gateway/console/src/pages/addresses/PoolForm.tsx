@@ -27,7 +27,7 @@ export function PoolForm({ of, onClose }: { of: Pool | 'new' | null; onClose: ()
       open={of !== null}
       title={before ? t('pools.changeOf', { name: before.name }) : t('pools.add')}
       ok={t('common.save')}
-      pending={save.isPending}
+      pending={save.isPending} error={save.error}
       initial={{ addresses: before?.addresses.join('\n'), orgs: before?.orgs ?? [] }}
       onClose={onClose}
       onSubmit={save.mutate}

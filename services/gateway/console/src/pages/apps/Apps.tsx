@@ -60,6 +60,7 @@ export default function Apps() {
         label={t('menu.apps')}
         query={query}
         rowKey="id"
+        inAddress
         empty={t('apps.empty')}
         emptyAction={deploy}
         search={(app) => [app.name, app.state, app.reason, ...app.workloads.map((one) => `${one.name} ${one.image}`), ...app.endpoints.map((one) => one.url)].join(' ')}

@@ -19,7 +19,7 @@ export function DeleteApp({ app, url, back }: { app: AppItem; url: string; back:
   const instances = useList<Instance>(['instances', url], `${url}/instances`, { enabled: open });
   const revisions = useList<Revision>(['revisions', url], `${url}/revisions`, { enabled: open });
   const model = useQuery({ queryKey: ['model', url], queryFn: async () => partsOf((await scheduler.exported(url, 'gantry')).document), enabled: open });
-  const remove = useAction(() => scheduler.remove(url), { done: t('apps.deleted'), onDone: () => void navigate(back) });
+  const remove = useAction(() => scheduler.remove(url), { done: t('apps.deleted'), refresh: [['apps'], ['volumes']], onDone: () => void navigate(back) });
   const list = (names: string[]) => (names.length === 0 ? t('parts.none') : names.join(', '));
   return (
     <DeleteByName name={app.name} title={t('apps.confirmDelete', { name: app.name })} label={t('common.delete')} pending={remove.isPending} onDelete={() => remove.mutate()} onOpen={() => setOpen(true)}>

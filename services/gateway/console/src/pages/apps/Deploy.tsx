@@ -8,10 +8,12 @@ import { useNavigate, useParams, useSearchParams } from 'react-router';
 
 import { get, type ApiError, type Page } from '../../api/http';
 import { scheduler, type Deployed, type Format, type Revision } from '../../api/scheduler';
-import { EmptyState, LinkButton, PageHeader, ProblemView } from '../../parts/basics';
+import { EmptyState, LinkButton, PageHeader, ProblemView, Time } from '../../parts/basics';
 import { Diff } from '../../parts/Diff';
+import { dropDraft, keepDraft, readDraft } from '../../parts/drafts';
 import { nameRules } from '../../parts/forms';
 import { useAction } from '../../parts/query';
+import { useFaults } from '../../parts/useFaults';
 import { to } from '../../place';
 import { Lines, pairs, unpaired } from './editor/fields';
 import { Picture } from './editor/Picture';
@@ -65,6 +67,15 @@ export default function Deploy() {
   useEffect(() => {
     if (there.data) write(there.data.document, there.data.format);
   }, [there.data, write]);
+
+  // What was written here before and not deployed, and what is being written now.
+  const draftKey = `${org}/${project}/${space}/${app ?? ''}`;
+  const [draft, setDraft] = useState(() => readDraft(sessionStorage, draftKey));
+  const { text, format } = sheet;
+  const untouched = text.trim() === '' || text === there.data?.document;
+  useEffect(() => {
+    if (!untouched) keepDraft(sessionStorage, draftKey, { text, format, at: new Date().toISOString() });
+  }, [untouched, text, format, draftKey]);
   useEffect(() => setPlan(null), [sheet.text, values]);
 
   const run = useAction(
@@ -81,18 +92,57 @@ export default function Deploy() {
     {
       refresh: [['apps', org, project, space]],
       onDone: (deployed, input) => {
-        if (input.dryRun) setPlan(deployed);
-        else void navigate(to.app(org, project, space, input.values.name));
+        if (input.dryRun) return setPlan(deployed);
+        dropDraft(sessionStorage, draftKey);
+        return void navigate(to.app(org, project, space, input.values.name));
       },
     },
   );
-  const submit = async (dryRun: boolean) => run.mutate({ values: await form.validateFields(), dryRun });
+  useFaults(form, run.error);
+  const submit = async (dryRun: boolean) => {
+    // Faults of fields stand at the fields.
+    const fields = await form.validateFields().catch(() => null);
+    if (fields) run.mutate({ values: fields, dryRun });
+  };
   const blank = sheet.text.trim() === '';
   return (
     <>
       <PageHeader title={t('deploy.title')} sub={`${org}/${project}/${space}`} />
       <div className="stack">
         {there.error && <ProblemView error={there.error} />}
+        {draft && draft.text !== text && (
+          <Alert
+            type="info"
+            role="status"
+            showIcon
+            closable={{ onClose: () => setDraft(null) }}
+            title={t('deploy.draft')}
+            description={<Time at={draft.at} />}
+            action={
+              <Flex gap="small">
+                <Button
+                  size="small"
+                  type="primary"
+                  onClick={() => {
+                    write(draft.text, FORMATS.find((one) => one === draft.format));
+                    setDraft(null);
+                  }}
+                >
+                  {t('deploy.takeUp')}
+                </Button>
+                <Button
+                  size="small"
+                  onClick={() => {
+                    if (untouched) dropDraft(sessionStorage, draftKey);
+                    setDraft(null);
+                  }}
+                >
+                  {t('parts.discardOk')}
+                </Button>
+              </Flex>
+            }
+          />
+        )}
         <Picture
           sheet={sheet}
           place={`${org}/${project}/${space}/${name}`}
@@ -106,8 +156,8 @@ export default function Deploy() {
                     accept=".yaml,.yml,.json"
                     showUploadList={false}
                     beforeUpload={async (file) => {
-                      const text = await file.text();
-                      write(text, formatOf(text) ?? undefined);
+                      const read = await file.text();
+                      write(read, formatOf(read) ?? undefined);
                       return Upload.LIST_IGNORE;
                     }}
                   >

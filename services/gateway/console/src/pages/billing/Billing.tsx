@@ -150,7 +150,7 @@ function Invoices({ org }: { org: string }) {
             : []),
         ]}
       />
-      <FormDialog<{ reason: string }> open={voiding !== null} title={t('billing.voidOf', { period: voiding })} ok={t('billing.void')} pending={withdraw.isPending} onClose={() => setVoiding(null)} onSubmit={({ reason }) => withdraw.mutate(reason)}>
+      <FormDialog<{ reason: string }> open={voiding !== null} title={t('billing.voidOf', { period: voiding })} ok={t('billing.void')} pending={withdraw.isPending} error={withdraw.error} onClose={() => setVoiding(null)} onSubmit={({ reason }) => withdraw.mutate(reason)}>
         <TextField name="reason" label={t('audit.reason')} help={t('billing.voidHelp')} required focus />
       </FormDialog>
     </>

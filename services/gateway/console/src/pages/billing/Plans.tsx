@@ -64,7 +64,7 @@ export default function Plans() {
           },
         ]}
       />
-      <FormDialog<Values> open={edited !== null} wide title={edited?.name ? t('billing.pricesOf', { name: edited.name }) : t('billing.createPlan')} ok={t('billing.publish')} pending={publish.isPending} initial={edited as Partial<Values>} onClose={() => setEdited(null)} onSubmit={submit}>
+      <FormDialog<Values> open={edited !== null} wide title={edited?.name ? t('billing.pricesOf', { name: edited.name }) : t('billing.createPlan')} ok={t('billing.publish')} pending={publish.isPending} error={publish.error} initial={edited as Partial<Values>} onClose={() => setEdited(null)} onSubmit={submit}>
         {!edited?.name && <NameField />}
         <TextField name="currency" label={t('billing.currency')} help={t('billing.currencyHelp')} required max={3} />
         <div className="grid-narrow">

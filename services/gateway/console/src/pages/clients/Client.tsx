@@ -91,7 +91,7 @@ function Secrets({ client }: { client: ClientType }) {
           { title: t('common.actions'), key: 'do', render: (_, one) => <AskButton danger ask={t('clients.confirmSecret', { hint: one.hint })} label={t('common.delete')} onConfirm={() => drop.mutate(one.id)} /> },
         ]}
       />
-      <FormDialog<{ days?: number }> open={open} title={t('clients.createSecret')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={({ days }) => create.mutate(days ?? undefined)}>
+      <FormDialog<{ days?: number }> open={open} title={t('clients.createSecret')} pending={create.isPending} error={create.error} onClose={() => setOpen(false)} onSubmit={({ days }) => create.mutate(days ?? undefined)}>
         <NumberField name="days" label={t('parts.days')} help={t('clients.daysHelp')} min={1} max={3660} />
       </FormDialog>
       <SecretOnce secret={secret} title={t('clients.secretOf', { id: client.id })} onClose={() => setSecret(null)} />

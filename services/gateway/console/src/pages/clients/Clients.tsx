@@ -90,7 +90,7 @@ function Create({ open, org, onClose }: { open: boolean; org: string; onClose: (
   const redirects = kind === 'web' || kind === 'spa';
   return (
     <>
-      <FormDialog<Values> open={open} wide title={t('clients.create')} pending={create.isPending} onClose={onClose} onSubmit={(values) => create.mutate(body(values))}>
+      <FormDialog<Values> open={open} wide title={t('clients.create')} pending={create.isPending} error={create.error} onClose={onClose} onSubmit={(values) => create.mutate(body(values))}>
         <Form.Item label={t('clients.kind')}>
           <Segmented block value={kind} onChange={setKind} options={(Object.keys(KINDS) as Kind[]).map((value) => ({ value, label: t(`clientKind.${value}`) }))} />
         </Form.Item>

@@ -6,6 +6,7 @@ import { useTranslation } from 'react-i18next';
 import { clients, GRANTS, METHODS, type Client, type ClientSettings } from '../../api/clients';
 import { CheckField, ChoiceField, NumberField, TextField, TextsField } from '../../parts/fields';
 import { useAction } from '../../parts/query';
+import { useFaults } from '../../parts/useFaults';
 
 /** Addresses, one a line: they may hold commas. */
 export function ListField({ name, label, help, required }: { name: string; label: string; help?: string; required?: boolean }) {
@@ -37,9 +38,11 @@ function whole(before: ClientSettings, values: ClientSettings): ClientSettings {
 export function Settings({ client, etag }: { client: Client; etag: string | null }) {
   const { t } = useTranslation();
   const save = useAction((values: ClientSettings) => clients.change(client.id, whole(client.settings, values), etag), { done: t('parts.saved'), refresh: [['client', client.id], ['clients']] });
+  const [form] = Form.useForm<ClientSettings>();
+  useFaults(form, save.error);
   return (
     <Card className="narrow">
-      <Form<ClientSettings> key={etag} layout="vertical" initialValues={client.settings} onFinish={save.mutate} scrollToFirstError>
+      <Form<ClientSettings> form={form} key={etag} layout="vertical" initialValues={client.settings} onFinish={save.mutate} scrollToFirstError>
         <CheckField name="enabled" label={t('clients.enabled')} help={t('clients.enabledHelp')} />
         <TextField name="client_name" label={t('common.displayName')} max={100} />
         <ListField name="redirect_uris" label={t('clients.redirects')} help={t('clients.redirectsHelp')} />

@@ -47,6 +47,7 @@ export default function Clusters() {
         label={t('menu.clusters')}
         query={query}
         rowKey="id"
+        inAddress
         empty={t('clusters.empty')}
         emptyAction={add}
         search={(one) => [one.name, one.org, one.server, found(one)?.data?.version].join(' ')}

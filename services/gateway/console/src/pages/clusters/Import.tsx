@@ -10,6 +10,7 @@ import type { ApiError } from '../../api/http';
 import { LinkButton, PageHeader, ProblemView } from '../../parts/basics';
 import { ChoiceField, NameField } from '../../parts/fields';
 import { useAdministered } from '../../parts/me';
+import { useFaults } from '../../parts/useFaults';
 import { useAction } from '../../parts/query';
 import { to } from '../../place';
 import { AccessFields, accessOf, type AccessForm } from './AccessFields';
@@ -41,6 +42,7 @@ export default function Import() {
     },
     { done: t('clusters.imported'), refresh: [['clusters']], onDone: (made) => void navigate(to.cluster(made.name)) },
   );
+  useFaults(form, add.error);
   const submit = async (unchecked: boolean) => {
     // Faults of fields stand at the fields.
     if (await form.validateFields().then(() => true, () => false)) add.mutate(unchecked);

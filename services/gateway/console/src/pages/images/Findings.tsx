@@ -111,7 +111,7 @@ function Accept({ base, finding, url, onClose }: { base: string; finding: Findin
   const allow = useAction((body: Allowance) => registry.allow(base, body), { done: t('images.wasAccepted'), refresh: [['scan', url], ['registry-settings', base]], onDone: onClose });
   const submit = ({ reason, here, until }: Values) => finding && allow.mutate({ id: finding.id, reason, ...(here ? { package: finding.package } : {}), ...(until ? { until: until.toISOString() } : {}) });
   return (
-    <FormDialog<Values> open={finding !== null} title={t('images.acceptOf', { id: finding?.id })} ok={t('images.accept')} pending={allow.isPending} initial={{ here: true }} onClose={onClose} onSubmit={submit}>
+    <FormDialog<Values> open={finding !== null} title={t('images.acceptOf', { id: finding?.id })} ok={t('images.accept')} pending={allow.isPending} error={allow.error} initial={{ here: true }} onClose={onClose} onSubmit={submit}>
       <Typography.Paragraph type="secondary">{t('images.acceptHelp')}</Typography.Paragraph>
       <TextField name="reason" label={t('audit.reason')} required focus />
       <CheckField name="here" label={t('images.onlyPackage', { name: finding?.package })} />

@@ -10,8 +10,10 @@ import { withQuery } from '../../api/http';
 import { registry } from '../../api/registry';
 import { PageHeader } from '../../parts/basics';
 import { short } from '../../parts/format';
+import { useMay } from '../../parts/may';
 import { PageTabs } from '../../parts/tabs';
 import { to } from '../../place';
+import { DeleteImage } from './DeleteImage';
 
 const Findings = lazy(() => import('./Findings'));
 const Layers = lazy(() => import('./Layers'));
@@ -33,6 +35,7 @@ export default function ImagePage() {
   const params = useParams();
   const [org, project, repository, digest] = [params.org!, params.project!, params.repository!, params.digest!];
   const url = registry.image(org, project, repository, digest);
+  const may = useMay('images.delete', { org, project });
   const file = `${repository.replaceAll('/', '-')}-${short(digest)}`;
   return (
     <>
@@ -47,6 +50,7 @@ export default function ImagePage() {
           </Flex>
         }
         actions={
+          <>
           <Dropdown
             trigger={['click']}
             menu={{
@@ -61,6 +65,8 @@ export default function ImagePage() {
           >
             <Button icon={<DownloadOutlined />}>{t('common.download')}</Button>
           </Dropdown>
+          {may && <DeleteImage org={org} project={project} repository={repository} digest={digest} />}
+          </>
         }
       />
       <PageTabs

@@ -9,6 +9,7 @@ import { registry, type Change, type Tag } from '../../api/registry';
 import { PageHeader, Time } from '../../parts/basics';
 import { AskButton, DeleteButton } from '../../parts/dialogs';
 import { bytes, short } from '../../parts/format';
+import { useFilters } from '../../parts/listing';
 import { useNames } from '../../parts/names';
 import { PagedTable, usePaged } from '../../parts/paged';
 import { useMay } from '../../parts/may';
@@ -44,7 +45,7 @@ export default function Repository() {
 function Tags({ org, project, repository }: Place) {
   const { t } = useTranslation();
   const clear = useClear();
-  const [q, setQ] = useState('');
+  const [{ q }, filter] = useFilters(['q']);
   const query = usePaged<Tag>(['tags', org, project, repository], registry.tags(org, project, repository), { interval: 10_000, query: q ? { q } : {} });
   const may = useMay('images.delete', { org, project });
   const names = useNames(query.items.map((tag) => tag.pushed_by));
@@ -53,7 +54,7 @@ function Tags({ org, project, repository }: Place) {
   return (
     <>
       <Flex className="toolbar">
-        <Input.Search allowClear={clear} enterButton={t('audit.search')} aria-label={t('find.tags')} placeholder={t('find.tags')} className="filter" onSearch={(text) => setQ(text.trim())} />
+        <Input.Search allowClear={clear} enterButton={t('audit.search')} aria-label={t('find.tags')} placeholder={t('find.tags')} className="filter" defaultValue={q} onSearch={(text) => filter({ q: text.trim() })} />
       </Flex>
       <PagedTable<Tag>
         label={t('images.tags')}

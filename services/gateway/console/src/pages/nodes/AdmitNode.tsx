@@ -16,7 +16,7 @@ export function AdmitNode() {
   return (
     <>
       <Button onClick={() => setOpen(true)}>{t('nodes.admit')}</Button>
-      <FormDialog<{ node: string }> open={open} title={t('nodes.admit')} ok={t('nodes.admit')} pending={admit.isPending} onClose={() => setOpen(false)} onSubmit={admit.mutate}>
+      <FormDialog<{ node: string }> open={open} title={t('nodes.admit')} ok={t('nodes.admit')} pending={admit.isPending} error={admit.error} onClose={() => setOpen(false)} onSubmit={admit.mutate}>
         <TextField name="node" label={t('common.name')} help={t('nodes.admitHelp')} max={63} required focus />
       </FormDialog>
     </>

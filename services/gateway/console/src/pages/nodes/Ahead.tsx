@@ -55,7 +55,7 @@ export function AheadCard({ node, may }: { node: NodeItem; may: boolean }) {
             : []),
         ]}
       />
-      <FormDialog<{ image: string }> open={open} title={t('ahead.add')} ok={t('common.save')} pending={add.isPending} onClose={() => setOpen(false)} onSubmit={({ image }) => add.mutate(image.trim())}>
+      <FormDialog<{ image: string }> open={open} title={t('ahead.add')} ok={t('common.save')} pending={add.isPending} error={add.error} onClose={() => setOpen(false)} onSubmit={({ image }) => add.mutate(image.trim())}>
         <Form.Item
           name="image"
           label={t('ahead.image')}

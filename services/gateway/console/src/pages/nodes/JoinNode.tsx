@@ -24,7 +24,7 @@ export function JoinNode() {
       <Button type="primary" onClick={() => setOpen(true)}>
         {t('nodes.join')}
       </Button>
-      <FormDialog<{ node?: string; expires_in_minutes: number }> open={open} title={t('nodes.join')} pending={make.isPending} initial={{ expires_in_minutes: 60 }} onClose={() => setOpen(false)} onSubmit={make.mutate}>
+      <FormDialog<{ node?: string; expires_in_minutes: number }> open={open} title={t('nodes.join')} pending={make.isPending} error={make.error} initial={{ expires_in_minutes: 60 }} onClose={() => setOpen(false)} onSubmit={make.mutate}>
         <TextField name="node" label={t('nodes.joinName')} help={t('nodes.joinNameHelp')} max={63} focus />
         <NumberField name="expires_in_minutes" label={t('nodes.joinMinutes')} required min={1} max={10_080} />
       </FormDialog>

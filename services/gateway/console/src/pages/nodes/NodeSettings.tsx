@@ -24,7 +24,7 @@ export function NodeSettingsButton({ node }: { node: NodeItem }) {
       <Button size="small" icon={<SettingOutlined />} loading={begin.isPending} onClick={() => begin.mutate()}>
         {t('nodes.settings')}
       </Button>
-      <FormDialog<SettingsForm> open={read !== null} wide title={t('nodes.settingsOf', { name: node.name })} ok={t('common.save')} pending={save.isPending} initial={formOf(was)} onClose={() => setRead(null)} onSubmit={save.mutate}>
+      <FormDialog<SettingsForm> open={read !== null} wide title={t('nodes.settingsOf', { name: node.name })} ok={t('common.save')} pending={save.isPending} error={save.error} initial={formOf(was)} onClose={() => setRead(null)} onSubmit={save.mutate}>
         <TextField name="labels" label={t('nodes.labels')} help={t('nodes.labelsHelp')} rows={3} />
         <TextField name="taints" label={t('nodes.taints')} help={t('nodes.taintsHelp')} rows={3} />
         <div className="grid">

@@ -38,6 +38,7 @@ export default function Nodes() {
         label={t('menu.nodes')}
         query={query}
         rowKey="name"
+        inAddress
         empty={t('nodes.empty')}
         search={(node) => [node.name, node.state, node.facts.zone, node.facts.os, node.facts.architecture, ...Object.entries({ ...node.facts.labels, ...node.settings?.labels }).map(([key, value]) => `${key}=${value}`)].join(' ')}
         columns={[

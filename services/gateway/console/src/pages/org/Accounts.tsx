@@ -62,7 +62,7 @@ export default function Accounts({ org }: { org: string }) {
           },
         ]}
       />
-      <FormDialog<{ name: string; description?: string }> open={open} title={t('access.createAccount')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<{ name: string; description?: string }> open={open} title={t('access.createAccount')} pending={create.isPending} error={create.error} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <NameField />
         <TextField name="description" label={t('access.description')} />
       </FormDialog>
@@ -103,7 +103,7 @@ function Keys({ org, name }: { org: string; name: string }) {
       <Button disabled={query.items.length >= 2} onClick={() => setOpen(true)}>
         {t('access.createKey')}
       </Button>
-      <FormDialog<{ name?: string; expires_in_days?: number }> open={open} title={t('access.createKey')} pending={create.isPending} initial={{ expires_in_days: 90 }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<{ name?: string; expires_in_days?: number }> open={open} title={t('access.createKey')} pending={create.isPending} error={create.error} initial={{ expires_in_days: 90 }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <TextField name="name" label={t('common.name')} max={60} focus />
         <NumberField name="expires_in_days" label={t('parts.days')} required min={1} max={366} />
       </FormDialog>

@@ -60,7 +60,7 @@ export default function Authorities({ org }: { org: string }) {
           },
         ]}
       />
-      <FormDialog<{ name: string; pem: string }> open={open} title={t('certificates.trust')} pending={trust.isPending} onClose={() => setOpen(false)} onSubmit={trust.mutate}>
+      <FormDialog<{ name: string; pem: string }> open={open} title={t('certificates.trust')} pending={trust.isPending} error={trust.error} onClose={() => setOpen(false)} onSubmit={trust.mutate}>
         <NameField />
         <TextField name="pem" label={t('certificates.pem')} required rows={8} placeholder="-----BEGIN CERTIFICATE-----" />
       </FormDialog>
@@ -68,7 +68,7 @@ export default function Authorities({ org }: { org: string }) {
         open={Boolean(looking)}
         title={t('certificates.revocation')}
         ok={t('common.save')}
-        pending={look.isPending}
+        pending={look.isPending} error={look.error}
         initial={{ url: looking?.revocation?.url ?? undefined, when_stale: looking?.revocation?.when_stale ?? 'refuse' }}
         onClose={() => setLooking(undefined)}
         onSubmit={look.mutate}

@@ -55,7 +55,7 @@ export default function Invitations({ org }: { org: string }) {
           { title: t('common.actions'), key: 'do', render: (_, one) => <AskButton danger ask={t('access.confirmUninvite', { name: one.email })} label={t('access.withdraw')} onConfirm={() => drop.mutate(one.id)} /> },
         ]}
       />
-      <FormDialog<Values> open={open} title={t('access.invite')} ok={t('access.invite')} pending={invite.isPending} initial={{ role: 'viewer', expires_in_days: 7 }} onClose={() => setOpen(false)} onSubmit={invite.mutate}>
+      <FormDialog<Values> open={open} title={t('access.invite')} ok={t('access.invite')} pending={invite.isPending} error={invite.error} initial={{ role: 'viewer', expires_in_days: 7 }} onClose={() => setOpen(false)} onSubmit={invite.mutate}>
         <Form.Item name="email" label={t('people.email')} rules={[{ required: true, type: 'email', message: t('people.emailNeeded') }]}>
           <Input maxLength={254} autoFocus />
         </Form.Item>

@@ -62,7 +62,7 @@ export default function Members({ org }: { org: string }) {
             : []),
         ]}
       />
-      <FormDialog<{ user: string; role: Role }> open={open} title={t('access.addToOrg')} ok={t('org.addMember')} pending={put.isPending} initial={{ role: 'viewer' }} onClose={() => setOpen(false)} onSubmit={put.mutate}>
+      <FormDialog<{ user: string; role: Role }> open={open} title={t('access.addToOrg')} ok={t('org.addMember')} pending={put.isPending} error={put.error} initial={{ role: 'viewer' }} onClose={() => setOpen(false)} onSubmit={put.mutate}>
         <Form.Item name="user" label={t('org.username')} rules={[{ required: true, message: t('form.required') }]} extra={t('access.notYet')}>
           <UserSelect placeholder={t('people.search')} />
         </Form.Item>

@@ -90,7 +90,7 @@ function Actions({ org, shown }: { org: string; shown?: string }) {
           }
         />
       </DeleteByName>}
-      <FormDialog<{ display_name: string }> open={renaming} title={t('orgs.rename')} ok={t('common.save')} pending={rename.isPending} initial={{ display_name: shown }} onClose={() => setRenaming(false)} onSubmit={rename.mutate}>
+      <FormDialog<{ display_name: string }> open={renaming} title={t('orgs.rename')} ok={t('common.save')} pending={rename.isPending} error={rename.error} initial={{ display_name: shown }} onClose={() => setRenaming(false)} onSubmit={rename.mutate}>
         <TextField name="display_name" label={t('common.displayName')} required max={100} focus />
       </FormDialog>
     </>
@@ -125,7 +125,7 @@ function Projects({ org }: { org: string }) {
           { title: t('common.created'), dataIndex: 'created_at', render: (at?: string) => <Time at={at} /> },
         ]}
       />
-      <FormDialog<{ name: string; public: boolean }> open={open} title={t('org.createProject')} pending={create.isPending} initial={{ public: false }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<{ name: string; public: boolean }> open={open} title={t('org.createProject')} pending={create.isPending} error={create.error} initial={{ public: false }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <NameField />
         <CheckField name="public" label={t('org.public')} help={t('org.publicHelp')} />
       </FormDialog>

@@ -13,6 +13,7 @@ const Authorities = lazy(() => import('./Authorities'));
 const SignInPages = lazy(() => import('./SignInPages'));
 const Scim = lazy(() => import('./Scim'));
 const Issuers = lazy(() => import('../security/Issuers'));
+const Sets = lazy(() => import('../security/Sets'));
 const Registrations = lazy(() => import('../security/Registrations'));
 
 export default function Protection() {
@@ -29,6 +30,7 @@ export default function Protection() {
           { key: 'scim', label: t('protection.scim'), children: <Scim org={org} /> },
           { key: 'issuers', label: t('protection.issuers'), children: <Issuers org={org} /> },
           { key: 'registrations', label: t('protection.registrations'), children: <Registrations org={org} /> },
+          { key: 'sets', label: t('sets.tab'), children: <Sets org={org} /> },
         ]}
       />
     </>

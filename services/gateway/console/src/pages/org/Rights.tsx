@@ -93,7 +93,7 @@ export default function Rights({ org }: { org: string }) {
           { title: t('common.actions'), render: (_, row) => may && <AskButton ask={t('org.confirmRevoke')} label={t('org.revoke')} onConfirm={() => revoke.mutate(row.id)} /> },
         ]}
       />
-      <FormDialog<Values> open={open} title={t('org.grant')} ok={t('org.grant')} pending={grant.isPending} initial={{ role: 'viewer', project: '' }} onClose={() => setOpen(false)} onSubmit={grant.mutate}>
+      <FormDialog<Values> open={open} title={t('org.grant')} ok={t('org.grant')} pending={grant.isPending} error={grant.error} initial={{ role: 'viewer', project: '' }} onClose={() => setOpen(false)} onSubmit={grant.mutate}>
         <Fields org={org} projects={names} />
       </FormDialog>
     </Card>

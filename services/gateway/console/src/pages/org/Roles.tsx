@@ -73,11 +73,11 @@ export default function Roles({ org }: { org: string }) {
           },
         ]}
       />
-      <FormDialog<Values> open={open} wide title={t('access.createRole')} pending={create.isPending} onClose={close} onSubmit={create.mutate}>
+      <FormDialog<Values> open={open} wide title={t('access.createRole')} pending={create.isPending} error={create.error} onClose={close} onSubmit={create.mutate}>
         <NameField />
         <RoleFields />
       </FormDialog>
-      <FormDialog<Values> open={edited !== null} wide title={edited?.name ?? ''} ok={t('common.save')} pending={change.isPending} initial={edited ?? undefined} onClose={close} onSubmit={change.mutate}>
+      <FormDialog<Values> open={edited !== null} wide title={edited?.name ?? ''} ok={t('common.save')} pending={change.isPending} error={change.error} initial={edited ?? undefined} onClose={close} onSubmit={change.mutate}>
         <RoleFields />
       </FormDialog>
     </Card>

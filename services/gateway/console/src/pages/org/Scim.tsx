@@ -48,7 +48,7 @@ export default function Scim({ org }: { org: string }) {
           { title: t('common.actions'), key: 'do', render: (_, token) => <DeleteButton name={token.name} onConfirm={() => drop.mutate(token.id)} /> },
         ]}
       />
-      <FormDialog<{ name: string; expires_in_days?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} initial={{ expires_in_days: 365 }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<{ name: string; expires_in_days?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} error={create.error} initial={{ expires_in_days: 365 }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <TextField name="name" label={t('common.name')} required max={60} focus />
         <NumberField name="expires_in_days" label={t('parts.days')} min={1} max={3660} />
       </FormDialog>

@@ -8,9 +8,14 @@ import { useTranslation } from 'react-i18next';
 import { people, type ServiceAccount, type Team, type TeamMember } from '../../api/people';
 import { DataTable, Time } from '../../parts/basics';
 import { DeleteButton, FormDialog } from '../../parts/dialogs';
-import { ChoiceField, NameField, UserSelect } from '../../parts/fields';
+import { ChoiceField, NameField, TextField, UserSelect } from '../../parts/fields';
 import { useMay } from '../../parts/may';
 import { useAction, useList, useLiveList } from '../../parts/query';
+
+interface Change {
+  display_name?: string;
+  parent?: string;
+}
 
 export default function Teams({ org }: { org: string }) {
   const { t } = useTranslation();
@@ -19,6 +24,8 @@ export default function Teams({ org }: { org: string }) {
   const [open, setOpen] = useState(false);
   const refresh = [['teams', org]];
   const create = useAction((body: { name: string; parent?: string }) => people.createTeam(org, body), { done: t('access.teamCreated'), refresh, onDone: () => setOpen(false) });
+  const [changing, setChanging] = useState<Team | null>(null);
+  const change = useAction((body: Change) => people.changeTeam(org, changing!.name, { display_name: body.display_name ?? '', parent: body.parent ?? '' }), { done: t('teamChange.saved'), refresh, onDone: () => setChanging(null) });
   const drop = useAction((team: string) => people.deleteTeam(org, team), { done: t('access.teamDeleted'), refresh });
   return (
     <Card
@@ -36,18 +43,44 @@ export default function Teams({ org }: { org: string }) {
         query={query}
         rowKey="id"
         empty={t('access.noTeams')}
+        search={(team) => `${team.name} ${team.display_name} ${team.parent ?? ''}`}
         expandable={{ expandedRowRender: (team) => <TeamMembers org={org} team={team.name} may={may === true} /> }}
         columns={[
           { title: t('common.name'), dataIndex: 'name' },
           { title: t('people.name'), dataIndex: 'display_name' },
           { title: t('access.parent'), dataIndex: 'parent', render: (name: string | null) => name ?? '–' },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
-          { title: t('common.actions'), key: 'do', render: (_, team) => may && <DeleteButton name={team.name} onConfirm={() => drop.mutate(team.name)} /> },
+          {
+            title: t('common.actions'),
+            key: 'do',
+            render: (_, team) =>
+              may && (
+                <Flex gap={4}>
+                  <Button size="small" onClick={() => setChanging(team)}>
+                    {t('teamChange.edit')}
+                  </Button>
+                  <DeleteButton name={team.name} onConfirm={() => drop.mutate(team.name)} />
+                </Flex>
+              ),
+          },
         ]}
       />
-      <FormDialog<{ name: string; parent?: string }> open={open} title={t('access.createTeam')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<{ name: string; parent?: string }> open={open} title={t('access.createTeam')} pending={create.isPending} error={create.error} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <NameField />
         <ChoiceField name="parent" label={t('access.parent')} options={query.items.map(({ name }) => ({ value: name, label: name }))} />
+      </FormDialog>
+      <FormDialog<Change>
+        open={changing !== null}
+        title={t('teamChange.of', { name: changing?.name })}
+        ok={t('common.save')}
+        pending={change.isPending}
+        error={change.error}
+        initial={{ display_name: changing?.display_name, parent: changing?.parent ?? undefined }}
+        onClose={() => setChanging(null)}
+        onSubmit={change.mutate}
+      >
+        <TextField name="display_name" label={t('people.name')} max={100} focus />
+        <ChoiceField name="parent" label={t('access.parent')} options={query.items.filter(({ name }) => name !== changing?.name).map(({ name }) => ({ value: name, label: name }))} />
       </FormDialog>
     </Card>
   );

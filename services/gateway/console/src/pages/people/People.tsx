@@ -10,6 +10,7 @@ import { people, type Account } from '../../api/people';
 import { LinkButton, PageHeader, State, Time } from '../../parts/basics';
 import { AskButton, FormDialog } from '../../parts/dialogs';
 import { CheckField, TextField } from '../../parts/fields';
+import { useFilters } from '../../parts/listing';
 import { usePlatformAdmin } from '../../parts/me';
 import { PagedTable, usePaged } from '../../parts/paged';
 import { useAction } from '../../parts/query';
@@ -28,8 +29,7 @@ export default function People() {
   const { t } = useTranslation();
   const clear = useClear();
   const admin = usePlatformAdmin();
-  const [q, setQ] = useState('');
-  const [state, setState] = useState<string>();
+  const [{ q, state }, filter] = useFilters(['q', 'state']);
   const [open, setOpen] = useState(false);
   const query = usePaged<Account>(['users'], people.users, { query: { q, state }, interval: 15_000 });
   const create = useAction(people.createUser, { done: t('people.created'), refresh: [['users']], onDone: () => setOpen(false) });
@@ -67,14 +67,14 @@ export default function People() {
       />
       <Card>
         <Flex gap="small" wrap className="toolbar">
-          <Input.Search allowClear={clear} enterButton={t('audit.search')} aria-label={t('people.search')} placeholder={t('people.search')} style={{ width: 380 }} onSearch={(text) => setQ(text.trim())} />
+          <Input.Search allowClear={clear} enterButton={t('audit.search')} aria-label={t('people.search')} placeholder={t('people.search')} style={{ width: 380 }} defaultValue={q} onSearch={(text) => filter({ q: text.trim() })} />
           <Select
             allowClear
             aria-label={t('common.state')}
             placeholder={t('common.state')}
             style={{ width: 160 }}
             value={state}
-            onChange={setState}
+            onChange={(value?: string) => filter({ state: value })}
             options={['active', 'suspended'].map((value) => ({ value, label: t(`state.${value}`) }))}
           />
         </Flex>
@@ -93,7 +93,7 @@ export default function People() {
           ]}
         />
       </Card>
-      <FormDialog<NewUser> open={open} title={t('people.create')} pending={create.isPending} initial={{ must_change_password: true }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<NewUser> open={open} title={t('people.create')} pending={create.isPending} error={create.error} initial={{ must_change_password: true }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <TextField name="username" label={t('org.username')} required max={64} focus />
         <Form.Item name="email" label={t('people.email')} rules={[{ required: true, type: 'email', message: t('people.emailNeeded') }]}>
           <Input maxLength={254} />

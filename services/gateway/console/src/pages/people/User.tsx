@@ -7,10 +7,10 @@ import { useTranslation } from 'react-i18next';
 import { useNavigate, useParams } from 'react-router';
 
 import type { Link as Linked } from '../../api/account';
-import { get } from '../../api/http';
+import { ApiError, get } from '../../api/http';
 import { people, type Account } from '../../api/people';
 import { AuditTable } from '../../parts/AuditTable';
-import { Answer, DataTable, PageHeader, State, Time } from '../../parts/basics';
+import { Answer, DataTable, PageHeader, ProblemView, State, Time } from '../../parts/basics';
 import { DeleteByName, FormDialog } from '../../parts/dialogs';
 import { TextField } from '../../parts/fields';
 import { usePlatformAdmin } from '../../parts/me';
@@ -19,12 +19,22 @@ import { useAction, useList } from '../../parts/query';
 import { PageTabs } from '../../parts/tabs';
 import Sessions from '../account/Sessions';
 import { UserActions } from './People';
+import { RemainsCard } from './RemainsCard';
 
 export default function User() {
   const { t } = useTranslation();
   const id = useParams().user!;
   const admin = usePlatformAdmin();
   const query = useQuery({ queryKey: ['user', id], queryFn: () => get<Account>(people.user(id)) });
+  // Whoever was erased has no page, but what is kept can still be asked for.
+  if (admin && query.error instanceof ApiError && query.error.status === 404) {
+    return (
+      <div className="stack">
+        <ProblemView error={query.error} />
+        <RemainsCard user={id} />
+      </div>
+    );
+  }
   return (
     <Answer query={query}>
       {() => {
@@ -41,6 +51,7 @@ export default function User() {
                       { key: 'sessions', label: t('account.sessions'), children: <Sessions user={id} /> },
                       { key: 'links', label: t('account.links'), children: <Links id={id} /> },
                       { key: 'audit', label: t('menu.audit'), children: <AuditTable filter={{ actor: `user:${id}` }} /> },
+                      { key: 'remains', label: t('remains.tab'), children: <RemainsCard user={id} /> },
                     ]
                   : []),
               ]}
@@ -105,11 +116,11 @@ function Actions({ user }: { user: Account }) {
       <DeleteByName name={user.username} title={t('people.eraseOf', { name: user.username })} label={t('people.erase')} pending={erase.isPending} onDelete={() => erase.mutate()}>
         <Alert type="warning" showIcon title={t('people.eraseHelp')} />
       </DeleteByName>
-      <FormDialog<{ display_name?: string; email?: string }> open={editing} title={t('parts.edit')} ok={t('common.save')} pending={save.isPending} initial={user} onClose={() => setEditing(false)} onSubmit={save.mutate}>
+      <FormDialog<{ display_name?: string; email?: string }> open={editing} title={t('parts.edit')} ok={t('common.save')} pending={save.isPending} error={save.error} initial={user} onClose={() => setEditing(false)} onSubmit={save.mutate}>
         <TextField name="display_name" label={t('people.name')} max={100} />
         <TextField name="email" label={t('people.email')} required max={254} />
       </FormDialog>
-      <FormDialog<{ from: string }> open={merging} title={t('people.mergeInto', { name: user.username })} ok={t('people.merge')} pending={merge.isPending} onClose={() => setMerging(false)} onSubmit={({ from }) => merge.mutate(from.trim())}>
+      <FormDialog<{ from: string }> open={merging} title={t('people.mergeInto', { name: user.username })} ok={t('people.merge')} pending={merge.isPending} error={merge.error} onClose={() => setMerging(false)} onSubmit={({ from }) => merge.mutate(from.trim())}>
         <Alert type="warning" showIcon title={t('people.mergeHelp', { name: user.username })} style={{ marginBottom: 16 }} />
         <TextField name="from" label={t('people.mergeFrom')} required max={64} />
       </FormDialog>

@@ -81,7 +81,7 @@ export default function Caches({ base }: Props) {
           },
         ]}
       />
-      <FormDialog<EndpointForm> open={open} title={t('flow.addCache')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<EndpointForm> open={open} title={t('flow.addCache')} pending={create.isPending} error={create.error} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <EndpointFields />
         <TextField name="prefix" label={t('flow.prefix')} help={t('flow.prefixHelp')} />
         <TextField name="remote_prefix" label={t('flow.remotePrefix')} />

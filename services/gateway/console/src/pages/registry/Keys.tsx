@@ -47,7 +47,7 @@ export default function Keys({ base, settings }: Props) {
           { title: t('common.actions'), key: 'do', render: (_, key) => <DeleteButton name={key.name} onConfirm={() => drop.mutate(key.name)} /> },
         ]}
       />
-      <FormDialog<Values> open={open} wide title={t('registry.addKey')} ok={t('common.save')} pending={trust.isPending} onClose={() => setOpen(false)} onSubmit={trust.mutate}>
+      <FormDialog<Values> open={open} wide title={t('registry.addKey')} ok={t('common.save')} pending={trust.isPending} error={trust.error} onClose={() => setOpen(false)} onSubmit={trust.mutate}>
         <NameField />
         <TextField name="pem" label={t('registry.pem')} help={t('registry.pemHelp')} required rows={8} placeholder="-----BEGIN PUBLIC KEY-----" />
         <TextsField name="subject" label={t('registry.subject')} help={t('registry.subjectHelp')} />

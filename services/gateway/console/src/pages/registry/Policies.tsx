@@ -55,7 +55,7 @@ export default function Policies({ base, settings }: Props) {
           },
         ]}
       />
-      <FormDialog<Policy> open={edited !== null} wide title={edited?.name ?? t('registry.addPolicy')} ok={t('common.save')} pending={save.isPending} initial={edited ?? undefined} onClose={() => setEdited(null)} onSubmit={submit}>
+      <FormDialog<Policy> open={edited !== null} wide title={edited?.name ?? t('registry.addPolicy')} ok={t('common.save')} pending={save.isPending} error={save.error} initial={edited ?? undefined} onClose={() => setEdited(null)} onSubmit={submit}>
         {!edited?.name && <NameField />}
         <TextField name="repositories" label={t('registry.repositories')} help={t('registry.patternHelp')} max={255} />
         <ChoiceField name="at" label={t('registry.at')} many required options={['pull', 'deploy'].map((value) => ({ value, label: t(`moment.${value}`) }))} />

@@ -68,7 +68,7 @@ export default function Replications({ base }: Props) {
             },
           ]}
         />
-        <FormDialog<Replication> open={open} title={t('registry.addRule')} pending={create.isPending} initial={{ direction: 'push', repositories: '*', tags: '*' }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+        <FormDialog<Replication> open={open} title={t('registry.addRule')} pending={create.isPending} error={create.error} initial={{ direction: 'push', repositories: '*', tags: '*' }} onClose={() => setOpen(false)} onSubmit={create.mutate}>
           <NameField />
           <ChoiceField name="direction" label={t('flow.direction')} required options={['push', 'pull'].map((value) => ({ value, label: t(`flow.${value}`) }))} />
           <ChoiceField name="target" label={t('flow.target')} required options={targets.items.map(({ target }) => ({ value: target.name, label: target.name }))} />
@@ -108,7 +108,7 @@ function Targets({ base, items }: { base: string; items: ReturnType<typeof useLi
           { title: t('common.actions'), key: 'do', render: (_, one) => <DeleteButton name={one.target.name} onConfirm={() => drop.mutate(one.target.name)} /> },
         ]}
       />
-      <FormDialog<EndpointForm> open={open} title={t('flow.addTarget')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<EndpointForm> open={open} title={t('flow.addTarget')} pending={create.isPending} error={create.error} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <EndpointFields />
       </FormDialog>
     </Card>

@@ -76,7 +76,7 @@ export default function Scanners({ base }: Props) {
           },
         ]}
       />
-      <FormDialog<ScannerForm> open={open !== null} title={was ? t('scanners.change', { name: was.name }) : t('scanners.add')} ok={was ? t('common.save') : undefined} pending={save.isPending} initial={was} onClose={() => setOpen(null)} onSubmit={save.mutate}>
+      <FormDialog<ScannerForm> open={open !== null} title={was ? t('scanners.change', { name: was.name }) : t('scanners.add')} ok={was ? t('common.save') : undefined} pending={save.isPending} error={save.error} initial={was} onClose={() => setOpen(null)} onSubmit={save.mutate}>
         <EndpointFields named={was !== undefined} />
         <Form.Item name="auth" label={t('scanners.auth')}>
           <Select aria-label={t('scanners.auth')} options={(['none', 'basic', 'bearer', 'api_key'] as const).map((value) => ({ value, label: t(`scannerAuth.${value}`) }))} />

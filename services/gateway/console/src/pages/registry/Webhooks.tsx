@@ -81,7 +81,7 @@ export default function Webhooks({ base }: Props) {
           },
         ]}
       />
-      <FormDialog<Values> open={open} title={t('flow.addWebhook')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+      <FormDialog<Values> open={open} title={t('flow.addWebhook')} pending={create.isPending} error={create.error} onClose={() => setOpen(false)} onSubmit={create.mutate}>
         <NameField />
         <TextField name="url" label={t('flow.url')} required placeholder="https://hooks.example/images" />
         <ChoiceField name="happenings" label={t('flow.happenings')} help={t('flow.happeningsHelp')} many options={HAPPENINGS.map((value) => ({ value, label: t(`happening.${value}`) }))} />

@@ -71,7 +71,7 @@ export default function Issuers({ org }: { org?: string }) {
           { title: t('common.actions'), key: 'do', render: (_, one) => <DeleteButton name={one.name} onConfirm={() => drop.mutate(one.id)} /> },
         ]}
       />
-      <FormDialog<Values> open={open} wide title={t('protection.trust')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={submit}>
+      <FormDialog<Values> open={open} wide title={t('protection.trust')} pending={create.isPending} error={create.error} onClose={() => setOpen(false)} onSubmit={submit}>
         <NameField />
         <TextField name="issuer" label={t('upstreams.fields.issuer')} help={t('protection.issuerHelp')} required />
         <TextField name="jwks_uri" label={t('protection.jwks')} required />

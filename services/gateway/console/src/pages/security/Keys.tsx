@@ -39,7 +39,7 @@ export default function Keys() {
           { title: t('protection.active'), dataIndex: 'active_at', render: (at: string) => <Time at={at} /> },
         ]}
       />
-      <FormDialog<{ alg: string; after_seconds?: number; compromised?: boolean }> open={open} title={t('protection.rotate')} pending={rotate.isPending} initial={{ alg: 'ES256', after_seconds: 600 }} onClose={() => setOpen(false)} onSubmit={rotate.mutate}>
+      <FormDialog<{ alg: string; after_seconds?: number; compromised?: boolean }> open={open} title={t('protection.rotate')} pending={rotate.isPending} error={rotate.error} initial={{ alg: 'ES256', after_seconds: 600 }} onClose={() => setOpen(false)} onSubmit={rotate.mutate}>
         <ChoiceField name="alg" label={t('protection.algorithm')} required options={['ES256', 'EdDSA', 'RS256'].map((value) => ({ value, label: value }))} />
         <NumberField name="after_seconds" label={t('protection.after')} help={t('protection.afterHelp')} min={60} max={86_400} suffix={t('unit.seconds')} />
         <CheckField name="compromised" label={t('protection.compromised')} />

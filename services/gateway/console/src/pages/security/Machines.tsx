@@ -56,7 +56,7 @@ function Tokens() {
           { title: t('common.actions'), key: 'do', render: (_, token) => <DeleteButton name={token.hint} onConfirm={() => drop.mutate(token.id)} /> },
         ]}
       />
-      <FormDialog<{ node?: string; expires_in_minutes?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} initial={{ expires_in_minutes: 60 }} onClose={() => setOpen(false)} onSubmit={({ node, expires_in_minutes }) => create.mutate({ ...(node ? { node } : {}), expires_in_minutes })}>
+      <FormDialog<{ node?: string; expires_in_minutes?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} error={create.error} initial={{ expires_in_minutes: 60 }} onClose={() => setOpen(false)} onSubmit={({ node, expires_in_minutes }) => create.mutate({ ...(node ? { node } : {}), expires_in_minutes })}>
         <TextField name="node" label={t('protection.onlyNode')} max={63} focus />
         <NumberField name="expires_in_minutes" label={t('protection.minutes')} required min={1} max={10_080} />
       </FormDialog>

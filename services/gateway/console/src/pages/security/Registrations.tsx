@@ -46,7 +46,7 @@ export default function Registrations({ org }: { org?: string }) {
           { title: t('common.actions'), key: 'do', render: (_, token) => <DeleteButton name={token.id.slice(0, 8)} onConfirm={() => drop.mutate(token.id)} /> },
         ]}
       />
-      <FormDialog<{ uses?: number; expires_in_hours?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} initial={{ uses: 1, expires_in_hours: 24 }} onClose={() => setOpen(false)} onSubmit={(values) => create.mutate({ ...values, org })}>
+      <FormDialog<{ uses?: number; expires_in_hours?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} error={create.error} initial={{ uses: 1, expires_in_hours: 24 }} onClose={() => setOpen(false)} onSubmit={(values) => create.mutate({ ...values, org })}>
         <NumberField name="uses" label={t('protection.uses')} required min={1} max={1000} />
         <NumberField name="expires_in_hours" label={t('protection.hours')} required min={1} max={720} />
       </FormDialog>

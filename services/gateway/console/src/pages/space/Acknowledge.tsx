@@ -23,7 +23,7 @@ export function Acknowledge({ sign, place: [org, project, space] }: { sign: Sign
           {t('signs.acknowledge')}
         </Button>
       </Tooltip>
-      <FormDialog<{ reason: string }> open={open} title={t('signs.acknowledge')} ok={t('signs.acknowledge')} pending={save.isPending} onClose={() => setOpen(false)} onSubmit={save.mutate}>
+      <FormDialog<{ reason: string }> open={open} title={t('signs.acknowledge')} ok={t('signs.acknowledge')} pending={save.isPending} error={save.error} onClose={() => setOpen(false)} onSubmit={save.mutate}>
         <TextField name="reason" label={t('signs.reason')} help={t('signs.reasonHelp')} required focus />
       </FormDialog>
     </>

@@ -30,7 +30,7 @@ export function AlertRuleForm({ place, of, taken, onClose }: { place: [string, s
       open={of !== null}
       title={before ? t('alerts.changeOf', { name: before.name }) : t('alerts.add')}
       ok={t('common.save')}
-      pending={save.isPending}
+      pending={save.isPending} error={save.error}
       initial={
         before
           ? { app: before.app, workload: before.workload, figure: before.figure, comparison: before.comparison, threshold: before.threshold, for_seconds: before.for_seconds, severity: before.severity }

@@ -32,7 +32,7 @@ export function CopyVolume({ org, project, space, volume, onClose }: Props) {
     },
   });
   return (
-    <FormDialog<CopyTo> open={volume !== null} title={t('volumes.copyOf', { name: volume?.name })} ok={t('volumes.copy')} pending={copy.isPending} onClose={onClose} onSubmit={copy.mutate}>
+    <FormDialog<CopyTo> open={volume !== null} title={t('volumes.copyOf', { name: volume?.name })} ok={t('volumes.copy')} pending={copy.isPending} error={copy.error} onClose={onClose} onSubmit={copy.mutate}>
       <Alert type="warning" showIcon title={t('volumes.copyHelp')} />
       <ChoiceField name="app" label={t('deploy.app')} required options={apps.items.map((app) => ({ value: app.name, label: app.name }))} />
       <TextField name="volume" label={t('volumes.copyTo')} help={t('volumes.copyToHelp')} required max={63} />

@@ -138,7 +138,7 @@ export default function Kept() {
         wide
         title={writing?.one ? t('kept.nextOf', { name: writing.one.name }) : t('kept.new')}
         ok={t('common.save')}
-        pending={write.isPending}
+        pending={write.isPending} error={write.error}
         initial={{ name: writing?.one?.name, secret: writing?.one?.secret ?? true, entries: [{ key: writing?.one?.keys[0] ?? 'content' }] }}
         onClose={() => setWriting(null)}
         onSubmit={write.mutate}
@@ -149,7 +149,7 @@ export default function Kept() {
         open={asking !== null}
         title={t('kept.showOf', { name: asking?.name })}
         ok={t('kept.show')}
-        pending={reveal.isPending}
+        pending={reveal.isPending} error={reveal.error}
         initial={{ version: asking?.version }}
         onClose={() => setAsking(null)}
         onSubmit={reveal.mutate}

@@ -92,7 +92,7 @@ function Register({ of, at, apps, onClose }: { of: NetOutside | 'new' | null; at
       open={of !== null}
       title={before ? t('network.changeOf', { name: before.name }) : t('network.register')}
       ok={t('common.save')}
-      pending={save.isPending}
+      pending={save.isPending} error={save.error}
       initial={{ address: before?.address, ports: before?.ports.join(', ') }}
       onClose={onClose}
       onSubmit={save.mutate}

@@ -9,7 +9,7 @@ import { Link, useParams } from 'react-router';
 import { get } from '../../api/http';
 import { volumes, type Backup, type Snapshot, type Volume, type Volumes as All } from '../../api/volumes';
 import { DataTable, PageHeader, Time } from '../../parts/basics';
-import { AskButton, DeleteButton, FormDialog } from '../../parts/dialogs';
+import { AskButton, DeleteButton, DeleteByName, FormDialog } from '../../parts/dialogs';
 import { TextField } from '../../parts/fields';
 import { bytes } from '../../parts/format';
 import { NodeLink } from '../../parts/NodeLink';
@@ -43,6 +43,8 @@ export default function Volumes() {
           query={{ ...query, items: query.data?.items ?? [] }}
           rowKey={(one) => `${one.node}/${one.name}`}
           empty={t('volumes.none')}
+          search={(one) => `${one.name} ${one.app} ${one.workload} ${one.node}`}
+          inAddress
           expandable={{ expandedRowRender: (one) => <Copies base={base} volume={one} refresh={key} may={write === true} /> }}
           columns={[
             { title: t('common.name'), render: (_, one) => <span className="mono">{one.name}</span> },
@@ -60,14 +62,16 @@ export default function Volumes() {
                   <Button size="small" onClick={() => setCopying(one)}>
                     {t('volumes.copy')}
                   </Button>
-                  <DeleteButton name={one.name} ask={t('volumes.confirmDelete', { name: one.name })} disabled={one.in_use} onConfirm={() => drop.mutate(one)} />
+                  <DeleteByName small name={one.name} title={t('volumes.confirmDelete', { name: one.name })} label={t('common.delete')} refused={one.in_use ? t('volumes.inUse') : undefined} pending={drop.isPending} onDelete={(close) => drop.mutate(one, { onSuccess: close })}>
+                    {one.snapshots.length > 0 && <Alert type="warning" showIcon title={`${t('volumes.snapshots')}: ${one.snapshots.map((each) => each.name).join(', ')}`} />}
+                  </DeleteByName>
                 </Flex>
               ),
             },
           ]}
         />
       </div>
-      <FormDialog<{ snapshot: string }> open={naming !== null} title={t('volumes.snapshotOf', { name: naming?.name })} pending={snapshot.isPending} onClose={() => setNaming(null)} onSubmit={(form) => snapshot.mutate(form.snapshot)}>
+      <FormDialog<{ snapshot: string }> open={naming !== null} title={t('volumes.snapshotOf', { name: naming?.name })} pending={snapshot.isPending} error={snapshot.error} onClose={() => setNaming(null)} onSubmit={(form) => snapshot.mutate(form.snapshot)}>
         <TextField name="snapshot" label={t('common.name')} required focus max={63} />
       </FormDialog>
       <CopyVolume org={org} project={project} space={space} volume={copying} onClose={() => setCopying(null)} />
