@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use gantry_agent::adapters::haproxy::Haproxy;
-use gantry_agent::domain::balance::{Access, Layout, Server as Backend, Service, Shape, Slot};
+use gantry_agent::domain::balance::{Access, Layer7, Layout, Server as Backend, Service, Shape, Slot};
 use gantry_kernel::{InstanceId, Uuid};
 use gantry_servers::server::free_port;
 use gantry_servers::{Need, ensure_running, install, stop};
@@ -140,6 +140,7 @@ fn layout(apps: &[App]) -> Layout {
             headers: Vec::new(),
             hold: String::new(),
             access: Access::default(),
+            layer7: Layer7::default(),
         };
         let slot = |(at, server): (usize, &SocketAddr)| Slot::Serving {
             instance: InstanceId(Uuid::from_u128((n * SLOTS + at) as u128)),

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod haproxy;
 pub mod health;
 pub mod isolation;
+pub mod matching;
 pub mod nics;
 pub mod plan;
 pub mod pressure;

@@ -12,6 +12,7 @@ mod inside;
 mod naming;
 mod public;
 mod recovering;
+mod ruling;
 mod shaping;
 
 use self::shaping::{name_hash, servers};

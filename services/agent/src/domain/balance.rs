@@ -9,6 +9,7 @@ use gantry_kernel::InstanceId;
 use serde::{Deserialize, Serialize};
 
 use super::datagrams::Relays;
+use super::matching::Rule;
 
 const LEAST_SLOTS: usize = 8;
 
@@ -33,6 +34,18 @@ pub struct Shape {
     /// Who may connect from outside, and how much.
     #[serde(default)]
     pub access: Access,
+    #[serde(default)]
+    pub layer7: Layer7,
+}
+
+/// What is done with single requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Layer7 {
+    /// On the shared port, besides `routes`.
+    pub rules: Vec<Rule>,
+    /// Whose it is: services of one space can share a rule by weight.
+    pub space: String,
 }
 
 /// Networks are addresses with or without a length: they go into the configuration as they are. Zero: no limit.
@@ -291,6 +304,7 @@ mod tests {
             headers: Vec::new(),
             hold: String::new(),
             access: Access::default(),
+            layer7: Layer7::default(),
         };
         let server = |n: u8| (id(n), Server { address: format!("10.88.0.{n}"), port: 80, weight: 100 });
         BTreeMap::from([("svc".to_owned(), Target { shape, servers: servers.into_iter().map(server).collect() })])

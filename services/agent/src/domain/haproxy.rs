@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::balance::{Access, Layout, Service, Slot};
+use super::matching::{Rules, Valued};
 
 /// Where things are on this node.
 #[derive(Clone, Debug)]
@@ -15,29 +16,18 @@ pub struct Places {
     pub http_listen: String,
 }
 
-/// Lines for `exact.map` and `prefix.map`: host and path to backend. A prefix ends at a `/`, so `/api` does not match `/apix`.
+/// Lines for `exact.map` and `prefix.map`.
 pub fn maps(layout: &Layout) -> (String, String) {
-    let (mut exact, mut prefix) = (String::new(), String::new());
-    for service in layout.services.values() {
-        for (host, path) in &service.shape.routes {
-            let host = if host.is_empty() { "*" } else { host };
-            let path = path.trim_end_matches('/');
-            let name = &service.shape.name;
-            if !path.is_empty() {
-                let _ = writeln!(exact, "{host}{path} {name}");
-            }
-            let _ = writeln!(prefix, "{host}{path}/ {name}");
-        }
-    }
-    (exact, prefix)
+    Rules::of(layout).maps()
 }
 
 /// The whole configuration. Servers are written as they stand, so that a reload starts where the old process was.
 pub fn config(layout: &Layout, places: &Places) -> String {
-    let mut text = head(layout, places);
+    let rules = Rules::of(layout);
+    let mut text = head(layout, &rules, places);
     for service in layout.services.values() {
         frontends(&mut text, service);
-        backend(&mut text, service);
+        backend(&mut text, service, rules.are_limited());
     }
     text
 }
@@ -47,20 +37,10 @@ pub fn config(layout: &Layout, places: &Places) -> String {
 const SERVERS: &str = "tcp-ut 3s check inter 10s fastinter 1s downinter 1s rise 1 fall 2 observe layer4 error-limit 2 on-error mark-down";
 
 /// Requests with a header of a release go to the revision that is tried, as long as somebody is there.
-///
-/// A value that is not plain is written in numbers: a brace by itself would end the condition, and one such condition makes HAProxy refuse
-/// the configuration of the whole node. `req.hdr` takes a value apart at its commas, `req.fhdr` does not.
 fn by_header(rule: &super::balance::HeaderRule) -> String {
     let super::balance::HeaderRule { name, value, to } = rule;
-    let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_. /:=+@".contains(&b));
-    let matched = if value.is_empty() {
-        format!("req.hdr({name}) -m found")
-    } else if plain {
-        format!("req.hdr({name}) -m str -- '{value}'")
-    } else {
-        format!("req.fhdr({name}) -m bin -- {}", hex::encode(value))
-    };
-    format!("{{ {matched} }} {{ nbsrv({to}) gt 0 }}")
+    let header = Valued { name: name.clone(), value: value.clone(), pattern: false };
+    format!("{{ {} }} {{ nbsrv({to}) gt 0 }}", super::matching::by_header(&header))
 }
 
 /// The line by which a frontend listens.
@@ -68,15 +48,16 @@ pub fn bind(address: &str) -> String {
     format!("  bind {address}\n")
 }
 
-fn head(layout: &Layout, places: &Places) -> String {
+fn head(layout: &Layout, all: &Rules<'_>, places: &Places) -> String {
     let Places { stats_socket, maps, http_listen } = places;
     let shared = if http_listen.is_empty() { String::new() } else { bind(http_listen) };
     let mut rules = String::new();
-    for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty()) {
+    for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty() || !s.layer7.rules.is_empty()) {
         for rule in &shape.headers {
             let _ = writeln!(rules, "  http-request set-var(txn.to) str({}) if {{ var(txn.to) -m str {} }} {}", rule.to, shape.name, by_header(rule));
         }
     }
+    let (finding, following) = (all.finding(maps), all.following());
     // Connections are bounded by the file descriptors the machine allows.
     // A node that is cut off does not close its connections: the kernel's probes find the ones that wait for an answer.
     // Processes of before a reload go on with connections that last (WebSockets, databases): each new service of anybody is a reload. They
@@ -113,13 +94,7 @@ frontend gantry_http
   http-request set-header X-Forwarded-Host %[req.hdr(host)] if !{{ req.hdr(x-forwarded-host) -m found }}
   http-request set-var(txn.host) req.hdr(host),field(1,:),lower
   http-request set-var(txn.path) path
-  http-request set-var(txn.key) var(txn.host),concat(\"\",txn.path)
-  http-request set-var(txn.any) str(*),concat(\"\",txn.path)
-  http-request set-var(txn.to) var(txn.key),map_str({maps}/exact.map)
-  http-request set-var(txn.to) var(txn.key),map_beg({maps}/prefix.map) if !{{ var(txn.to) -m found }}
-  http-request set-var(txn.to) var(txn.any),map_str({maps}/exact.map) if !{{ var(txn.to) -m found }}
-  http-request set-var(txn.to) var(txn.any),map_beg({maps}/prefix.map) if !{{ var(txn.to) -m found }}
-{rules}  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
+{finding}{following}{rules}  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
   use_backend %[var(txn.to)]
 "
     )
@@ -193,7 +168,8 @@ fn access(text: &mut String, access: &Access, http: bool) {
     }
 }
 
-fn backend(text: &mut String, service: &Service) {
+/// `limited`: some routes have a time limit of their own.
+fn backend(text: &mut String, service: &Service, limited: bool) {
     let shape = &service.shape;
     let mode = if shape.http { "http" } else { "tcp" };
     let _ = writeln!(text, "backend {}\n  mode {mode}\n  balance {}", shape.name, shape.algorithm);
@@ -205,6 +181,9 @@ fn backend(text: &mut String, service: &Service) {
     if shape.http {
         // A server that died before it answered: ask another, if asking twice does no harm.
         text.push_str("  retry-on conn-failure empty-response\n  http-request disable-l7-retry unless METH_GET or { method HEAD } or { method OPTIONS }\n");
+        if limited {
+            text.push_str("  http-request set-timeout server var(txn.limit) if { var(txn.limit) -m found }\n");
+        }
     }
     if !shape.hold.is_empty() {
         // Each request that was held has a connection of its own: the next one is to find the servers.
@@ -313,7 +292,7 @@ pub fn served(csv: &str) -> BTreeMap<(String, usize), Served> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::balance::{HeaderRule, Server, Shape};
+    use super::super::balance::{HeaderRule, Layer7, Server, Shape};
     use super::*;
 
     fn layout() -> Layout {
@@ -326,6 +305,7 @@ mod tests {
             headers: vec![HeaderRule { name: "X-Canary".into(), value: "yes".into(), to: "web-preview_2b".into() }],
             hold: "/h/1a".into(),
             access: Access::default(),
+            layer7: Layer7::default(),
         };
         let server = Server { address: "10.88.0.2".into(), port: 80, weight: 10 };
         let slots = vec![Slot::Serving { instance: gantry_kernel::Uuid::nil().into(), server }, Slot::Free];

@@ -12,7 +12,9 @@ use crate::domain::engine::{
     Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService,
 };
 use crate::domain::isolation;
-use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
+use crate::domain::model::{
+    Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, PathKind, Probe, Purpose, Resources, Route, ValueMatch, Workload,
+};
 use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
@@ -384,7 +386,8 @@ fn service(from: &WantedService) -> proto::WantedService {
         protocol: from.protocol.as_str().into(),
         balance: from.balance.clone(),
         listen_port: from.listen.into(),
-        routes: from.routes.iter().map(|r| proto::RouteMatch { host: r.host.clone(), path_prefix: r.path.clone() }).collect(),
+        routes: from.routes.iter().filter(|r| r.is_plain()).map(|r| proto::RouteMatch { host: r.host.clone(), path_prefix: r.path.clone() }).collect(),
+        rules: from.routes.iter().filter(|r| !r.is_plain()).map(rule).collect(),
         backends: from
             .backends
             .iter()
@@ -396,6 +399,30 @@ fn service(from: &WantedService) -> proto::WantedService {
         hold: from.hold,
         access: (from.access != Access::default()).then(|| access(&from.access)),
         public_addresses: from.public.iter().map(|(address, port)| proto::PublicAddress { address: address.to_string(), port: (*port).into() }).collect(),
+    }
+}
+
+fn rule(from: &Route) -> proto::RouteRule {
+    let values = |all: &[ValueMatch]| {
+        let value = |v: &ValueMatch| proto::RouteValue { name: v.name.clone(), value: v.value.clone(), pattern: v.pattern };
+        all.iter().map(value).collect()
+    };
+    let kind = match from.path_kind {
+        PathKind::Prefix => "prefix",
+        PathKind::Exact => "exact",
+        PathKind::Pattern => "pattern",
+    };
+    proto::RouteRule {
+        host: from.host.clone(),
+        path_kind: kind.into(),
+        path: from.path.clone(),
+        headers: values(&from.headers),
+        queries: values(&from.queries),
+        method: from.method.clone(),
+        weight: from.weight,
+        rewrite: from.rewrite.clone(),
+        set_headers: from.set_headers.iter().map(|(name, value)| proto::KeyValue { name: name.clone(), value: value.clone() }).collect(),
+        timeout_ms: from.timeout_ms,
     }
 }
 

@@ -15,7 +15,7 @@ use super::context::{Scheduler, home};
 use super::deploy::database;
 use super::rollout::{self, ReleaseBody};
 use crate::domain::engine::Seen;
-use crate::domain::model::{Model, Protocol, WorkloadKind};
+use crate::domain::model::{Model, Protocol, Route, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::status::{Condition, state};
 use crate::domain::wanted::{AppView, Reports, Standing};
@@ -445,10 +445,10 @@ fn endpoints(model: &Model, s: &Scheduler) -> Vec<EndpointBody> {
         if let Some(preview) = &service.preview {
             out.extend(rollout::endpoints(service, preview, s));
         }
-        for route in service.routes.iter().filter(|r| r.is_served()) {
+        for (host, path) in service.routes.iter().filter_map(Route::shown_at) {
             let port = s.config.route_port;
-            let url = format!("http://{}:{port}{}", route.host, route.path);
-            out.push(EndpointBody { service: name.clone(), host: route.host.clone(), port, protocol: Protocol::Http, url });
+            let url = format!("http://{host}:{port}{path}");
+            out.push(EndpointBody { service: name.clone(), host: host.to_owned(), port, protocol: Protocol::Http, url });
         }
     }
     out

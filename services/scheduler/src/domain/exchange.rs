@@ -30,7 +30,7 @@ pub fn complete(model: &mut Model, remarks: &Remarks) {
             remarks
                 .wrong_at(&format!("services[{n}]"), format!("the new revision of `{}` is seen as `{taken}`, and another service has this name", service.name));
         }
-        let routed = service.routes.iter().find(|r| r.is_served()).map(|r| r.host.clone());
+        let routed = service.routes.iter().find_map(super::model::Route::shown_at).map(|(host, _)| host.to_owned());
         let preview = service.preview.get_or_insert_with(Preview::default);
         if preview.host.is_empty() {
             preview.host = routed.as_ref().map(|host| format!("preview.{host}")).unwrap_or_default();

@@ -4,7 +4,7 @@
 mod kubernetes;
 mod worth;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
+use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Route, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 pub use worth::worth_knowing;
@@ -212,12 +212,21 @@ fn serving(at: &str, s: &Service, out: &mut Listing) {
     for (n, route) in s.routes.iter().enumerate() {
         let at = format!("{at}.routes[{n}]");
         out.when(route.host.is_empty(), at.clone(), "a route needs a host: all tenants share the port of the routes");
-        out.when(route.host.starts_with('*'), at.clone(), "routes match one host; patterns are not served yet");
-        out.when(route.path_kind != PathKind::Prefix, at.clone(), "routes match the beginning of a path yet, neither exact paths nor patterns");
-        out.when(!route.headers.is_empty() || !route.queries.is_empty() || !route.method.is_empty(), at.clone(), "routes match host and path yet");
-        out.when(route.weight.is_some(), at.clone(), "one route leads to one service; weights are not kept yet");
-        out.when(!route.rewrite.is_empty() || !route.set_headers.is_empty(), at.clone(), "requests are passed on as they are yet");
-        out.when(!route.tls_secret.is_empty(), at.clone(), "routes serve plain HTTP yet");
-        out.when(route.timeout_ms > 0, at, "routes have no time limits of their own yet");
+        for pattern in patterns(route) {
+            if let Some(fault) = gantry_kernel::pattern::fault(pattern) {
+                out.when(true, at.clone(), &format!("the pattern `{pattern}` is not served on nodes: {fault}"));
+            }
+        }
+        let odd = route.path_kind == PathKind::Exact && !route.path.bytes().all(|b| b.is_ascii_graphic());
+        out.when(odd, at.clone(), "exact paths are written with %-signs where they hold spaces or letters beyond ASCII");
+        out.when(route.headers.len() + route.queries.len() > 32, at.clone(), "at most 32 headers and parameters are asked for on nodes");
+        out.when(!route.tls_secret.is_empty(), at, "routes serve plain HTTP yet");
     }
+}
+
+/// Of the path and of values.
+fn patterns(route: &Route) -> impl Iterator<Item = &str> {
+    let path = (route.path_kind == PathKind::Pattern).then_some(route.path.as_str());
+    let values = route.headers.iter().chain(&route.queries).filter(|v| v.pattern).map(|v| v.value.as_str());
+    path.into_iter().chain(values)
 }

@@ -243,11 +243,20 @@ impl Route {
         }
     }
 
-    /// Can a node's balancer match it? It knows one host and the beginning of a path; on a port that all tenants share,
-    /// a route without a host would take everybody's requests.
+    /// Can a node's balancer match it? On a port that all tenants share, a route without a host would take everybody's requests.
     pub fn is_served(&self) -> bool {
-        let matched = self.path_kind == PathKind::Prefix && self.headers.is_empty() && self.queries.is_empty() && self.method.is_empty();
-        matched && !self.host.is_empty() && !self.host.starts_with('*')
+        !self.host.is_empty()
+    }
+
+    /// Is it of a host and the beginning of a path alone, and are its requests passed on as they are?
+    pub fn is_plain(&self) -> bool {
+        *self == Self::new(self.host.clone(), self.path.clone()) && !self.host.starts_with('*')
+    }
+
+    /// Where a browser finds it; none if it is of many hosts.
+    pub fn shown_at(&self) -> Option<(&str, &str)> {
+        let path = if self.path_kind == PathKind::Pattern { "/" } else { self.path.as_str() };
+        (self.is_served() && !self.host.starts_with('*')).then_some((self.host.as_str(), path))
     }
 }
 
