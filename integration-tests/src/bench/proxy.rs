@@ -186,7 +186,7 @@ mod tests {
         let apps = [App { name: "shop0".into(), host: "shop0.bench".into(), path: "/".into(), servers: vec![([127, 0, 0, 1], 8080).into()] }];
         let layout = layout(&apps);
         assert_eq!(maps(&layout).1, "shop0.bench/ shop0\n");
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:1".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:1".into(), ..Places::default() };
         let text = config(&layout, &places);
         assert!(text.contains("server s0 127.0.0.1:8080 weight 256\n  server s1 127.0.0.1:1 disabled"), "{text}");
     }

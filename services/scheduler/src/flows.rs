@@ -23,5 +23,6 @@ mod rollout;
 mod rows;
 mod runs;
 mod scale;
+mod sites;
 mod together;
 mod world;

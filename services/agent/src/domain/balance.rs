@@ -46,6 +46,18 @@ pub struct Layer7 {
     pub rules: Vec<Rule>,
     /// Whose it is: services of one space can share a rule by weight.
     pub space: String,
+    pub certificates: Vec<Certified>,
+}
+
+/// A host that is served over HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certified {
+    /// In lower case; `*.example.org`: all names right below.
+    pub host: String,
+    /// Names the file with certificate and key.
+    pub print: String,
+    /// Plain HTTP is answered as well, and not led to HTTPS.
+    pub plain_http: bool,
 }
 
 /// Networks are addresses with or without a length: they go into the configuration as they are. Zero: no limit.

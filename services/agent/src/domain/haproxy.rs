@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::balance::{Access, Layout, Service, Slot};
-use super::matching::{Rules, Valued};
+use super::balance::{Access, Certified, Layout, Service, Slot};
+use super::matching::{Rules, Valued, quoted};
 
 /// Where things are on this node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Places {
     pub stats_socket: String,
-    /// Folder of the two map files.
+    /// Folder of the map files, and of the list of certificates.
     pub maps: String,
     /// `ip:port` of the shared HTTP port; empty: it is somebody else's.
     pub http_listen: String,
+    /// `ip:port` of the shared HTTPS port; empty: it is somebody else's, or nothing is served there.
+    pub https_listen: String,
+    /// The port under which people reach it.
+    pub https_port: u16,
 }
 
 /// Lines for `exact.map` and `prefix.map`.
@@ -48,9 +52,69 @@ pub fn bind(address: &str) -> String {
     format!("  bind {address}\n")
 }
 
+/// The line by which HTTPS listens: whoever names a host that nobody has a certificate for is not let in.
+pub fn secure_bind(address: &str, folder: &str) -> String {
+    format!("  bind {address} ssl crt-list {folder}/{CERTIFICATES} strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2\n")
+}
+
+/// Which certificate is shown for which host.
+pub const CERTIFICATES: &str = "certificates.list";
+/// Hosts whose plain requests are led to HTTPS.
+pub const SECURE: &str = "secure.map";
+
+/// The certificates of a layout by host; who was there first has it.
+fn certificates(layout: &Layout) -> BTreeMap<&str, &Certified> {
+    let mut out = BTreeMap::new();
+    for certified in layout.services.values().flat_map(|s| &s.shape.layer7.certificates) {
+        out.entry(certified.host.as_str()).or_insert(certified);
+    }
+    out
+}
+
+/// Lines for [`CERTIFICATES`] and [`SECURE`]. `file`: where a certificate lies; none if it does not.
+pub fn secure_files(layout: &Layout, file: impl Fn(&str) -> Option<String>) -> (String, String) {
+    let (mut list, mut led) = (String::new(), String::new());
+    for (host, certified) in certificates(layout) {
+        let Some(path) = file(&certified.print) else { continue };
+        let _ = writeln!(list, "{path} {host}");
+        if !certified.plain_http && !host.starts_with('*') {
+            let _ = writeln!(led, "{host} 1");
+        }
+    }
+    (list, led)
+}
+
+/// What a balancer before this one has taken off the encryption of came over HTTPS as well: to lead it there again would never end.
+fn secure(layout: &Layout, places: &Places) -> String {
+    let mut text = String::from(
+        "  http-request set-header X-Forwarded-Proto https if { ssl_fc }
+  http-request set-header X-Forwarded-Proto http if !{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m found }
+",
+    );
+    if places.https_listen.is_empty() {
+        return text;
+    }
+    let port = if places.https_port == 443 { String::new() } else { format!(":{}", places.https_port) };
+    let plain = "!{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m str https }";
+    let mut led = vec![format!("{{ var(txn.host),map_str({}/{SECURE}) -m found }}", places.maps)];
+    for (host, certified) in certificates(layout) {
+        if let Some(domain) = host.strip_prefix('*').filter(|_| !certified.plain_http) {
+            led.push(format!("{{ var(txn.host) -m end -- {} }}", quoted(domain)));
+        }
+    }
+    for host in led {
+        let _ = writeln!(text, "  http-request redirect prefix https://%[var(txn.host)]{port} code 308 if {plain} {host}");
+    }
+    text
+}
+
 fn head(layout: &Layout, all: &Rules<'_>, places: &Places) -> String {
-    let Places { stats_socket, maps, http_listen } = places;
-    let shared = if http_listen.is_empty() { String::new() } else { bind(http_listen) };
+    let Places { stats_socket, maps, http_listen, https_listen, .. } = places;
+    let mut shared = if http_listen.is_empty() { String::new() } else { bind(http_listen) };
+    if !https_listen.is_empty() {
+        shared.push_str(&secure_bind(https_listen, maps));
+    }
+    let secure = secure(layout, places);
     let mut rules = String::new();
     for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty() || !s.layer7.rules.is_empty()) {
         for rule in &shape.headers {
@@ -94,7 +158,7 @@ frontend gantry_http
   http-request set-header X-Forwarded-Host %[req.hdr(host)] if !{{ req.hdr(x-forwarded-host) -m found }}
   http-request set-var(txn.host) req.hdr(host),field(1,:),lower
   http-request set-var(txn.path) path
-{finding}{following}{rules}  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
+{secure}{finding}{following}{rules}  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
   use_backend %[var(txn.to)]
 "
     )
@@ -321,7 +385,7 @@ mod tests {
 
     #[test]
     fn servers_are_written_as_they_stand() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let text = config(&layout(), &places);
         assert!(text.contains("server s0 10.88.0.2:80 weight 10\n  server s1 127.0.0.1:1 disabled"), "{text}");
         assert!(text.contains("bind 127.0.0.1:20001") && text.contains("default_backend web_1a"));
@@ -333,8 +397,33 @@ mod tests {
     }
 
     #[test]
+    fn hosts_with_a_certificate_are_served_over_https_and_led_there() {
+        let mut layout = layout();
+        let certified = |host: &str, plain_http| Certified { host: host.into(), print: "ab12".into(), plain_http };
+        let own = vec![certified("shop.local", false), certified("both.local", true), certified("*.shop.local", false)];
+        layout.services.get_mut("svc").unwrap().shape.layer7.certificates = own;
+        // Who was there first has the host.
+        let mut other = layout.services["svc"].clone();
+        other.shape.layer7.certificates = vec![Certified { print: "other".into(), ..certified("shop.local", true) }];
+        layout.services.insert("svc-2".into(), other);
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), https_listen: "127.0.0.1:7481".into(), https_port: 7481, ..Places::default() };
+        let text = config(&layout, &places);
+        assert!(text.contains("  bind 127.0.0.1:7481 ssl crt-list /m/certificates.list strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2\n"), "{text}");
+        let led = "  http-request redirect prefix https://%[var(txn.host)]:7481 code 308 if !{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m str https }";
+        assert!(text.contains(&format!("{led} {{ var(txn.host),map_str(/m/secure.map) -m found }}\n")), "{text}");
+        assert!(text.contains(&format!("{led} {{ var(txn.host) -m end -- '.shop.local' }}\n")), "{text}");
+        let (list, map) = secure_files(&layout, |print| (print == "ab12").then(|| "/c/ab12.pem".into()));
+        assert_eq!(list, "/c/ab12.pem *.shop.local\n/c/ab12.pem both.local\n/c/ab12.pem shop.local\n");
+        assert_eq!(map, "shop.local 1\n");
+        assert!(config(&layout, &Places { https_port: 443, ..places.clone() }).contains("https://%[var(txn.host)] code 308"));
+        // Without the port there is nothing to be led to.
+        let text = config(&layout, &Places { https_listen: String::new(), ..places });
+        assert!(!text.contains("ssl crt-list") && !text.contains("redirect prefix"), "{text}");
+    }
+
+    #[test]
     fn a_header_leads_to_another_backend_on_both_ports() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let text = config(&layout(), &places);
         let condition = "{ req.hdr(X-Canary) -m str -- 'yes' } { nbsrv(web-preview_2b) gt 0 }";
         assert!(text.contains(&format!("set-var(txn.to) str(web-preview_2b) if {{ var(txn.to) -m str web_1a }} {condition}\n  http-request return")), "{text}");
@@ -364,7 +453,7 @@ mod tests {
 
     #[test]
     fn who_may_connect_and_how_much_stands_in_the_backend() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let access = Access {
             allow: vec!["192.0.2.0/24".into(), "2001:db8::/32".into()],
             deny: vec!["192.0.2.7".into()],
@@ -402,7 +491,7 @@ mod tests {
 
     #[test]
     fn addresses_inside_the_node_are_not_asked_from_beside_it() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let mut layout = layout();
         let access = &mut layout.services.get_mut("svc").unwrap().shape.access;
         access.inside = "10.100.0.0/16".into();

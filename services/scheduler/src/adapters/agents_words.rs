@@ -9,7 +9,7 @@ use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
 use crate::domain::engine::{
-    Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService,
+    Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, RouteCertificate, Seen, Sign, WantedInstance, WantedNode, WantedService,
 };
 use crate::domain::isolation;
 use crate::domain::model::{
@@ -388,6 +388,7 @@ fn service(from: &WantedService) -> proto::WantedService {
         listen_port: from.listen.into(),
         routes: from.routes.iter().filter(|r| r.is_plain()).map(|r| proto::RouteMatch { host: r.host.clone(), path_prefix: r.path.clone() }).collect(),
         rules: from.routes.iter().filter(|r| !r.is_plain()).map(rule).collect(),
+        certificates: from.certificates.iter().filter_map(certificate).collect(),
         backends: from
             .backends
             .iter()
@@ -400,6 +401,12 @@ fn service(from: &WantedService) -> proto::WantedService {
         access: (from.access != Access::default()).then(|| access(&from.access)),
         public_addresses: from.public.iter().map(|(address, port)| proto::PublicAddress { address: address.to_string(), port: (*port).into() }).collect(),
     }
+}
+
+/// None as long as the platform's authority has given none.
+fn certificate(from: &RouteCertificate) -> Option<proto::RouteCertificate> {
+    let (chain, key) = from.pem.clone()?;
+    Some(proto::RouteCertificate { host: from.host.clone(), chain, key, plain_http: from.plain_http })
 }
 
 fn rule(from: &Route) -> proto::RouteRule {

@@ -445,9 +445,9 @@ fn endpoints(model: &Model, s: &Scheduler) -> Vec<EndpointBody> {
         if let Some(preview) = &service.preview {
             out.extend(rollout::endpoints(service, preview, s));
         }
-        for (host, path) in service.routes.iter().filter_map(Route::shown_at) {
-            let port = s.config.route_port;
-            let url = format!("http://{host}:{port}{path}");
+        for (route, (host, path)) in service.routes.iter().filter_map(|route| Some((route, Route::shown_at(route)?))) {
+            let (scheme, port) = if route.is_secure() { ("https", s.config.secure_route_port) } else { ("http", s.config.route_port) };
+            let url = format!("{scheme}://{host}:{port}{path}");
             out.push(EndpointBody { service: name.clone(), host: host.to_owned(), port, protocol: Protocol::Http, url });
         }
     }

@@ -10,6 +10,7 @@ use super::document::{Document, Remarks};
 use super::model::{Condition, Config, File, MAX_REPLICAS, Model, PathKind, Protocol, Restart, Scaling, Workload, WorkloadKind};
 
 pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
+    super::sites::adopt(model, document);
     super::kept::ask(model, document, remarks);
     let configs = model.configs.clone();
     for (name, workload) in &mut model.workloads {

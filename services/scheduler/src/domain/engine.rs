@@ -155,6 +155,25 @@ pub struct WantedService {
     pub access: Access,
     /// The public address and the port there; on the node alone that has it.
     pub public: Option<(Ipv4Addr, u16)>,
+    /// Of hosts that are served over HTTPS.
+    pub certificates: Vec<RouteCertificate>,
+}
+
+/// The certificate of one host of a service's routes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RouteCertificate {
+    pub host: String,
+    /// Chain and key in PEM; none: the platform's own authority gives one.
+    pub pem: Option<(Vec<u8>, Vec<u8>)>,
+    /// Plain HTTP is answered as well, and not led to HTTPS.
+    pub plain_http: bool,
+}
+
+/// Without the key.
+impl std::fmt::Debug for RouteCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RouteCertificate({})", self.host)
+    }
 }
 
 /// A name for what runs elsewhere, which instances of the space have.

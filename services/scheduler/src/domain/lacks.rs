@@ -37,7 +37,7 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
         changing(&at, workload, &mut out);
     }
     for (n, service) in model.services.iter().enumerate() {
-        serving(&format!("services[{n}]"), service, &mut out);
+        serving(&format!("services[{n}]"), service, model, &mut out);
     }
     for (name, volume) in &model.volumes {
         let at = format!("volumes.{name}");
@@ -200,7 +200,7 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
     out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
 }
 
-fn serving(at: &str, s: &Service, out: &mut Listing) {
+fn serving(at: &str, s: &Service, model: &Model, out: &mut Listing) {
     out.when(s.headless, format!("{at}.headless"), "the name means one balanced address; single instances have no names yet");
     out.when(
         s.sticky_seconds > 0,
@@ -220,7 +220,9 @@ fn serving(at: &str, s: &Service, out: &mut Listing) {
         let odd = route.path_kind == PathKind::Exact && !route.path.bytes().all(|b| b.is_ascii_graphic());
         out.when(odd, at.clone(), "exact paths are written with %-signs where they hold spaces or letters beyond ASCII");
         out.when(route.headers.len() + route.queries.len() > 32, at.clone(), "at most 32 headers and parameters are asked for on nodes");
-        out.when(!route.tls_secret.is_empty(), at, "routes serve plain HTTP yet");
+        if let Some(detail) = super::sites::lacks(model, route).filter(|_| route.is_served()) {
+            out.when(true, format!("{at}.tls_secret"), &detail);
+        }
     }
 }
 

@@ -40,6 +40,7 @@ impl Balancer {
                 binds.insert(at.to_string());
             }
         }
+        let certificates = self.certified(service).await;
         Shape {
             name,
             http: service.wire.protocol == "http",
@@ -53,7 +54,7 @@ impl Balancer {
             headers: headers(service, wanted),
             hold: if service.wire.hold { self.haproxy.hold_socket(&name_hash(id)).display().to_string() } else { String::new() },
             access: access(service, self.listen.service_network, &self.near()),
-            layer7: layer7(service),
+            layer7: Layer7 { certificates, ..layer7(service) },
         }
     }
 
@@ -150,7 +151,7 @@ pub(super) fn called_at(service: &Service) -> BTreeSet<u32> {
 fn layer7(service: &Service) -> Layer7 {
     let labels = service.wire.labels.as_ref();
     let space = labels.map(|l| format!("{}/{}/{}", l.org, l.project, l.space)).unwrap_or_default();
-    Layer7 { rules: service.wire.rules.iter().filter_map(ruling::rule).collect(), space }
+    Layer7 { rules: service.wire.rules.iter().filter_map(ruling::rule).collect(), space, ..Layer7::default() }
 }
 
 fn routes(service: &Service) -> BTreeSet<(String, String)> {

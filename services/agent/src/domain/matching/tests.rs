@@ -11,7 +11,7 @@ fn shape(name: &str, space: &str, rules: Vec<Rule>) -> Shape {
         headers: Vec::new(),
         hold: String::new(),
         access: Access::default(),
-        layer7: Layer7 { rules, space: space.into() },
+        layer7: Layer7 { rules, space: space.into(), ..Layer7::default() },
     }
 }
 

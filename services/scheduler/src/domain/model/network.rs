@@ -219,9 +219,15 @@ pub struct Route {
     pub rewrite: String,
     #[serde(default, skip_serializing_if = "is_default")]
     pub set_headers: BTreeMap<String, String>,
-    /// The secret with certificate and key; plain HTTP if empty.
+    /// The secret with certificate and key (`tls.crt`, `tls.key`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub tls_secret: String,
+    /// HTTPS also without a secret: with a certificate of the platform's own authority.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tls: bool,
+    /// Plain HTTP is answered beside HTTPS, rather than led there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub plain_http: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeout_ms: u32,
 }
@@ -239,6 +245,8 @@ impl Route {
             rewrite: String::new(),
             set_headers: BTreeMap::new(),
             tls_secret: String::new(),
+            tls: false,
+            plain_http: false,
             timeout_ms: 0,
         }
     }
@@ -246,6 +254,11 @@ impl Route {
     /// Can a node's balancer match it? On a port that all tenants share, a route without a host would take everybody's requests.
     pub fn is_served(&self) -> bool {
         !self.host.is_empty()
+    }
+
+    /// Is it served over HTTPS?
+    pub fn is_secure(&self) -> bool {
+        self.tls || !self.tls_secret.is_empty()
     }
 
     /// Is it of a host and the beginning of a path alone, and are its requests passed on as they are?
