@@ -18,6 +18,7 @@ pub mod pressure;
 pub mod process_events;
 pub mod restart;
 pub mod routes;
+pub mod secure;
 pub mod spec;
 pub mod status;
 pub mod wanted;

@@ -19,6 +19,7 @@ use super::disk::replace;
 use super::processes::blocking;
 use crate::domain::balance::{Layout, Slot};
 use crate::domain::haproxy::{self, Places};
+use crate::domain::secure;
 
 mod certificates;
 
@@ -132,7 +133,8 @@ impl Haproxy {
         let drains = layout.services.values().flat_map(|service| {
             let name = &service.shape.name;
             let draining = service.slots.iter().enumerate().filter(|(_, s)| matches!(s, Slot::Draining { .. }));
-            draining.map(move |(index, _)| format!("set server {name}/s{index} state drain"))
+            let word = service.shape.leaving();
+            draining.map(move |(index, _)| format!("set server {name}/s{index} state {word}"))
         });
         self.run(&drains.collect::<Vec<_>>()).await?;
         self.drop_certificates(layout).await;
@@ -152,7 +154,7 @@ impl Haproxy {
             places.https_listen.clear();
             self.shut_out_secure.store(false, Ordering::Relaxed);
         } else if !places.https_listen.is_empty()
-            && !takes_shared_port(&places.https_listen, held(haproxy::secure_bind(&places.https_listen, &places.maps)), &self.shut_out_secure)
+            && !takes_shared_port(&places.https_listen, held(secure::bind(&places.https_listen, &places.maps)), &self.shut_out_secure)
         {
             places.https_listen.clear();
         }

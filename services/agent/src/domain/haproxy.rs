@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::balance::{Access, Certified, Layout, Service, Slot};
-use super::matching::{Rules, Valued, quoted};
+use super::balance::{Access, Layer7, Layout, Service, Slot};
+use super::matching::{Rules, Valued};
+use super::secure;
 
 /// Where things are on this node.
 #[derive(Clone, Debug, Default)]
@@ -52,69 +53,13 @@ pub fn bind(address: &str) -> String {
     format!("  bind {address}\n")
 }
 
-/// The line by which HTTPS listens: whoever names a host that nobody has a certificate for is not let in.
-pub fn secure_bind(address: &str, folder: &str) -> String {
-    format!("  bind {address} ssl crt-list {folder}/{CERTIFICATES} strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2\n")
-}
-
-/// Which certificate is shown for which host.
-pub const CERTIFICATES: &str = "certificates.list";
-/// Hosts whose plain requests are led to HTTPS.
-pub const SECURE: &str = "secure.map";
-
-/// The certificates of a layout by host; who was there first has it.
-fn certificates(layout: &Layout) -> BTreeMap<&str, &Certified> {
-    let mut out = BTreeMap::new();
-    for certified in layout.services.values().flat_map(|s| &s.shape.layer7.certificates) {
-        out.entry(certified.host.as_str()).or_insert(certified);
-    }
-    out
-}
-
-/// Lines for [`CERTIFICATES`] and [`SECURE`]. `file`: where a certificate lies; none if it does not.
-pub fn secure_files(layout: &Layout, file: impl Fn(&str) -> Option<String>) -> (String, String) {
-    let (mut list, mut led) = (String::new(), String::new());
-    for (host, certified) in certificates(layout) {
-        let Some(path) = file(&certified.print) else { continue };
-        let _ = writeln!(list, "{path} {host}");
-        if !certified.plain_http && !host.starts_with('*') {
-            let _ = writeln!(led, "{host} 1");
-        }
-    }
-    (list, led)
-}
-
-/// What a balancer before this one has taken off the encryption of came over HTTPS as well: to lead it there again would never end.
-fn secure(layout: &Layout, places: &Places) -> String {
-    let mut text = String::from(
-        "  http-request set-header X-Forwarded-Proto https if { ssl_fc }
-  http-request set-header X-Forwarded-Proto http if !{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m found }
-",
-    );
-    if places.https_listen.is_empty() {
-        return text;
-    }
-    let port = if places.https_port == 443 { String::new() } else { format!(":{}", places.https_port) };
-    let plain = "!{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m str https }";
-    let mut led = vec![format!("{{ var(txn.host),map_str({}/{SECURE}) -m found }}", places.maps)];
-    for (host, certified) in certificates(layout) {
-        if let Some(domain) = host.strip_prefix('*').filter(|_| !certified.plain_http) {
-            led.push(format!("{{ var(txn.host) -m end -- {} }}", quoted(domain)));
-        }
-    }
-    for host in led {
-        let _ = writeln!(text, "  http-request redirect prefix https://%[var(txn.host)]{port} code 308 if {plain} {host}");
-    }
-    text
-}
-
 fn head(layout: &Layout, all: &Rules<'_>, places: &Places) -> String {
     let Places { stats_socket, maps, http_listen, https_listen, .. } = places;
     let mut shared = if http_listen.is_empty() { String::new() } else { bind(http_listen) };
     if !https_listen.is_empty() {
-        shared.push_str(&secure_bind(https_listen, maps));
+        shared.push_str(&secure::bind(https_listen, maps));
     }
-    let secure = secure(layout, places);
+    let secure = secure::leading(layout, places);
     let mut rules = String::new();
     for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty() || !s.layer7.rules.is_empty()) {
         for rule in &shape.headers {
@@ -232,28 +177,48 @@ fn access(text: &mut String, access: &Access, http: bool) {
     }
 }
 
+/// Behind the name of a backend: the table of who stays with whom.
+const STAYING: &str = "_stay";
+
 /// `limited`: some routes have a time limit of their own.
 fn backend(text: &mut String, service: &Service, limited: bool) {
     let shape = &service.shape;
+    let Layer7 { sticky_seconds, sticky_key: key, h2, .. } = &shape.layer7;
+    let (sticky_seconds, spoken) = (*sticky_seconds, if shape.http && *h2 { " proto h2" } else { "" });
     let mode = if shape.http { "http" } else { "tcp" };
+    if !shape.http && sticky_seconds > 0 {
+        // A table of its own: a backend has one, which may count.
+        let _ = writeln!(text, "backend {}{STAYING}\n  stick-table type ipv6 size 50k expire {sticky_seconds}s", shape.name);
+    }
     let _ = writeln!(text, "backend {}\n  mode {mode}\n  balance {}", shape.name, shape.algorithm);
     if shape.algorithm == "source" {
         // Weights of servers can change only so, and fewer clients move when servers come and go.
         text.push_str("  hash-type consistent\n");
     }
     access(text, &shape.access, shape.http);
+    if !shape.http && sticky_seconds > 0 {
+        let _ = writeln!(text, "  stick on src table {}{STAYING}", shape.name);
+    }
     if shape.http {
         // A server that died before it answered: ask another, if asking twice does no harm.
         text.push_str("  retry-on conn-failure empty-response\n  http-request disable-l7-retry unless METH_GET or { method HEAD } or { method OPTIONS }\n");
+        if sticky_seconds > 0 {
+            // By a number that tells nobody the instance's address.
+            let own = shape.name.rsplit_once('_').map_or(shape.name.as_str(), |(_, hash)| hash);
+            let _ = writeln!(
+                text,
+                "  dynamic-cookie-key {key}\n  cookie gantry-{own} insert indirect nocache dynamic httponly attr SameSite=Lax maxlife {sticky_seconds}s"
+            );
+        }
         if limited {
             text.push_str("  http-request set-timeout server var(txn.limit) if { var(txn.limit) -m found }\n");
         }
     }
     if !shape.hold.is_empty() {
         // Each request that was held has a connection of its own: the next one is to find the servers.
-        let _ = writeln!(text, "  server hold unix@{} backup pool-max-conn 0", shape.hold);
+        let _ = writeln!(text, "  server hold unix@{} backup pool-max-conn 0{spoken}", shape.hold);
     }
-    let _ = writeln!(text, "  default-server {SERVERS}");
+    let _ = writeln!(text, "  default-server {SERVERS}{spoken}");
     for (index, slot) in service.slots.iter().enumerate() {
         let _ = match slot {
             // Never asked while disabled; the address is set before it is enabled.
@@ -356,7 +321,7 @@ pub fn served(csv: &str) -> BTreeMap<(String, usize), Served> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::balance::{HeaderRule, Layer7, Server, Shape};
+    use super::super::balance::{HeaderRule, Server, Shape};
     use super::*;
 
     fn layout() -> Layout {
@@ -397,28 +362,19 @@ mod tests {
     }
 
     #[test]
-    fn hosts_with_a_certificate_are_served_over_https_and_led_there() {
+    fn clients_stay_with_an_instance_by_a_cookie_or_by_their_address() {
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), ..Places::default() };
         let mut layout = layout();
-        let certified = |host: &str, plain_http| Certified { host: host.into(), print: "ab12".into(), plain_http };
-        let own = vec![certified("shop.local", false), certified("both.local", true), certified("*.shop.local", false)];
-        layout.services.get_mut("svc").unwrap().shape.layer7.certificates = own;
-        // Who was there first has the host.
-        let mut other = layout.services["svc"].clone();
-        other.shape.layer7.certificates = vec![Certified { print: "other".into(), ..certified("shop.local", true) }];
-        layout.services.insert("svc-2".into(), other);
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), https_listen: "127.0.0.1:7481".into(), https_port: 7481, ..Places::default() };
+        let shape = &mut layout.services.get_mut("svc").unwrap().shape;
+        shape.layer7 = Layer7 { sticky_seconds: 60, sticky_key: "k3y".into(), h2: true, ..Layer7::default() };
         let text = config(&layout, &places);
-        assert!(text.contains("  bind 127.0.0.1:7481 ssl crt-list /m/certificates.list strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2\n"), "{text}");
-        let led = "  http-request redirect prefix https://%[var(txn.host)]:7481 code 308 if !{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m str https }";
-        assert!(text.contains(&format!("{led} {{ var(txn.host),map_str(/m/secure.map) -m found }}\n")), "{text}");
-        assert!(text.contains(&format!("{led} {{ var(txn.host) -m end -- '.shop.local' }}\n")), "{text}");
-        let (list, map) = secure_files(&layout, |print| (print == "ab12").then(|| "/c/ab12.pem".into()));
-        assert_eq!(list, "/c/ab12.pem *.shop.local\n/c/ab12.pem both.local\n/c/ab12.pem shop.local\n");
-        assert_eq!(map, "shop.local 1\n");
-        assert!(config(&layout, &Places { https_port: 443, ..places.clone() }).contains("https://%[var(txn.host)] code 308"));
-        // Without the port there is nothing to be led to.
-        let text = config(&layout, &Places { https_listen: String::new(), ..places });
-        assert!(!text.contains("ssl crt-list") && !text.contains("redirect prefix"), "{text}");
+        let cookie = "  dynamic-cookie-key k3y\n  cookie gantry-1a insert indirect nocache dynamic httponly attr SameSite=Lax maxlife 60s\n";
+        assert!(text.contains(cookie) && !text.contains("stick on"), "{text}");
+        assert!(text.contains("on-error mark-down proto h2\n") && text.contains("pool-max-conn 0 proto h2\n"), "{text}");
+        layout.services.get_mut("svc").unwrap().shape.http = false;
+        let text = config(&layout, &places);
+        assert!(text.contains("backend web_1a_stay\n  stick-table type ipv6 size 50k expire 60s\nbackend web_1a\n"), "{text}");
+        assert!(text.contains("  stick on src table web_1a_stay\n") && !text.contains("cookie") && !text.contains("proto h2"), "{text}");
     }
 
     #[test]

@@ -388,6 +388,8 @@ fn service(from: &WantedService) -> proto::WantedService {
         listen_port: from.listen.into(),
         routes: from.routes.iter().filter(|r| r.is_plain()).map(|r| proto::RouteMatch { host: r.host.clone(), path_prefix: r.path.clone() }).collect(),
         rules: from.routes.iter().filter(|r| !r.is_plain()).map(rule).collect(),
+        sticky_seconds: from.sticky_seconds,
+        h2: from.h2,
         certificates: from.certificates.iter().filter_map(certificate).collect(),
         backends: from
             .backends

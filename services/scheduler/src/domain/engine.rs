@@ -155,6 +155,10 @@ pub struct WantedService {
     pub access: Access,
     /// The public address and the port there; on the node alone that has it.
     pub public: Option<(Ipv4Addr, u16)>,
+    /// For how long requests of one client go to one instance; 0: not so.
+    pub sticky_seconds: u32,
+    /// Instances speak HTTP/2, without encryption.
+    pub h2: bool,
     /// Of hosts that are served over HTTPS.
     pub certificates: Vec<RouteCertificate>,
 }

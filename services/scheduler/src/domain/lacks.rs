@@ -202,11 +202,8 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
 
 fn serving(at: &str, s: &Service, model: &Model, out: &mut Listing) {
     out.when(s.headless, format!("{at}.headless"), "the name means one balanced address; single instances have no names yet");
-    out.when(
-        s.sticky_seconds > 0,
-        format!("{at}.sticky_seconds"),
-        "clients stay with an instance by their address as long as nothing changes; a time is not kept",
-    );
+    let stays = s.protocol == Protocol::Udp && s.sticky_seconds > 0;
+    out.when(stays, format!("{at}.sticky_seconds"), "datagrams stay with an instance by their sender's address as long as nothing changes; a time is not kept");
     let datagrams = s.protocol == Protocol::Udp && s.access.concurrent > 0;
     out.when(datagrams, format!("{at}.access.concurrent"), "datagrams are not under way for a time; limit their number in a second (requests_per_second)");
     for (n, route) in s.routes.iter().enumerate() {

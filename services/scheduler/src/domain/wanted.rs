@@ -210,6 +210,8 @@ impl AppView {
             hold: self.may_be_empty(service),
             access: service.access.clone(),
             public: service.address.as_ref().and_then(|a| Some((a.given?, service.public_port()))),
+            sticky_seconds: service.sticky_seconds,
+            h2: service.h2,
             certificates: self.models.get(&revision).map(|model| super::sites::certificates(model, service)).unwrap_or_default(),
         };
         // A name without a port has nothing that a balancer could listen on.

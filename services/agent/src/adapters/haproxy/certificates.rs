@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::{CHECKED_WITHIN, Haproxy};
 use crate::adapters::disk::replace;
 use crate::domain::balance::Layout;
-use crate::domain::haproxy;
+use crate::domain::secure;
 
 /// Those that HAProxy does not take are remembered up to this number.
 const MOST_REFUSED: usize = 1_000;
@@ -93,9 +93,9 @@ impl Haproxy {
             }
         }
         let there = |print: &str| Some(self.certificate(print)).filter(|path| path.exists()).map(|path| path.display().to_string());
-        let (list, led) = haproxy::secure_files(layout, there);
-        replace(&self.folder.join(haproxy::CERTIFICATES), list.as_bytes(), 0o600).await?;
-        replace(&self.folder.join(haproxy::SECURE), led.as_bytes(), 0o600).await?;
+        let (list, led) = secure::files(layout, there);
+        replace(&self.folder.join(secure::CERTIFICATES), list.as_bytes(), 0o600).await?;
+        replace(&self.folder.join(secure::SECURE), led.as_bytes(), 0o600).await?;
         Ok(!list.is_empty())
     }
 

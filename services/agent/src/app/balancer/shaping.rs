@@ -151,7 +151,15 @@ pub(super) fn called_at(service: &Service) -> BTreeSet<u32> {
 fn layer7(service: &Service) -> Layer7 {
     let labels = service.wire.labels.as_ref();
     let space = labels.map(|l| format!("{}/{}/{}", l.org, l.project, l.space)).unwrap_or_default();
-    Layer7 { rules: service.wire.rules.iter().filter_map(ruling::rule).collect(), space, ..Layer7::default() }
+    Layer7 {
+        rules: service.wire.rules.iter().filter_map(ruling::rule).collect(),
+        space,
+        certificates: Vec::new(),
+        sticky_seconds: service.wire.sticky_seconds,
+        // The same on every node, so that a cookie of one is good at the others.
+        sticky_key: hex::encode(&Sha256::digest(format!("stays with {}", service.wire.service_id))[..16]),
+        h2: service.wire.h2,
+    }
 }
 
 fn routes(service: &Service) -> BTreeSet<(String, String)> {

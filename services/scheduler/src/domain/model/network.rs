@@ -60,6 +60,9 @@ pub struct Service {
     /// For how long requests of one client go to one instance; 0: not so.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sticky_seconds: u32,
+    /// Instances speak HTTP/2 without encryption, as gRPC does; of the protocol `http`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub h2: bool,
     /// Who may connect from outside, and how much.
     #[serde(default, skip_serializing_if = "is_default")]
     pub access: Access,
@@ -87,6 +90,7 @@ impl Service {
             aliases: BTreeSet::new(),
             headless: false,
             sticky_seconds: 0,
+            h2: false,
             access: Access::default(),
             preview: None,
             address: None,

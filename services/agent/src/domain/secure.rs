@@ -1,0 +1,113 @@
+//! Routes over HTTPS: which certificate is shown for which host, and who is led there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::balance::{Certified, Layout};
+use super::haproxy::Places;
+use super::matching::quoted;
+
+/// The line by which HTTPS listens: whoever names a host that nobody has a certificate for is not let in.
+pub fn bind(address: &str, folder: &str) -> String {
+    format!("  bind {address} ssl crt-list {folder}/{CERTIFICATES} strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2\n")
+}
+
+/// Which certificate is shown for which host.
+pub const CERTIFICATES: &str = "certificates.list";
+/// Hosts whose plain requests are led to HTTPS.
+pub const SECURE: &str = "secure.map";
+
+/// The certificates of a layout by host; who was there first has it.
+fn certificates(layout: &Layout) -> BTreeMap<&str, &Certified> {
+    let mut out = BTreeMap::new();
+    for certified in layout.services.values().flat_map(|s| &s.shape.layer7.certificates) {
+        out.entry(certified.host.as_str()).or_insert(certified);
+    }
+    out
+}
+
+/// Lines for [`CERTIFICATES`] and [`SECURE`]. `file`: where a certificate lies; none if it does not.
+pub fn files(layout: &Layout, file: impl Fn(&str) -> Option<String>) -> (String, String) {
+    let (mut list, mut led) = (String::new(), String::new());
+    for (host, certified) in certificates(layout) {
+        let Some(path) = file(&certified.print) else { continue };
+        let _ = writeln!(list, "{path} {host}");
+        if !certified.plain_http && !host.starts_with('*') {
+            let _ = writeln!(led, "{host} 1");
+        }
+    }
+    (list, led)
+}
+
+/// Says how a request came, and leads to HTTPS where that is served. What a balancer before this one has taken off the encryption of came over HTTPS as well: to lead it there again would never end.
+pub fn leading(layout: &Layout, places: &Places) -> String {
+    let mut text = String::from(
+        "  http-request set-header X-Forwarded-Proto https if { ssl_fc }
+  http-request set-header X-Forwarded-Proto http if !{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m found }
+",
+    );
+    if places.https_listen.is_empty() {
+        return text;
+    }
+    let port = if places.https_port == 443 { String::new() } else { format!(":{}", places.https_port) };
+    let plain = "!{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m str https }";
+    let mut led = vec![format!("{{ var(txn.host),map_str({}/{SECURE}) -m found }}", places.maps)];
+    for (host, certified) in certificates(layout) {
+        if let Some(domain) = host.strip_prefix('*').filter(|_| !certified.plain_http) {
+            led.push(format!("{{ var(txn.host) -m end -- {} }}", quoted(domain)));
+        }
+    }
+    for host in led {
+        let _ = writeln!(text, "  http-request redirect prefix https://%[var(txn.host)]{port} code 308 if {plain} {host}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::balance::{Access, Layer7, Service, Shape};
+    use super::super::haproxy::config;
+    use super::*;
+
+    fn layout() -> Layout {
+        let shape = Shape {
+            name: "web_1a".into(),
+            http: true,
+            algorithm: "roundrobin".into(),
+            binds: BTreeSet::new(),
+            routes: BTreeSet::from([("shop.local".into(), "/".into())]),
+            headers: Vec::new(),
+            hold: String::new(),
+            access: Access::default(),
+            layer7: Layer7::default(),
+        };
+        Layout { services: BTreeMap::from([("svc".into(), Service { shape, slots: Vec::new() })]), ..Layout::default() }
+    }
+
+    #[test]
+    fn hosts_with_a_certificate_are_served_over_https_and_led_there() {
+        let mut layout = layout();
+        let certified = |host: &str, plain_http| Certified { host: host.into(), print: "ab12".into(), plain_http };
+        let own = vec![certified("shop.local", false), certified("both.local", true), certified("*.shop.local", false)];
+        layout.services.get_mut("svc").unwrap().shape.layer7.certificates = own;
+        // Who was there first has the host.
+        let mut other = layout.services["svc"].clone();
+        other.shape.layer7.certificates = vec![Certified { print: "other".into(), ..certified("shop.local", true) }];
+        layout.services.insert("svc-2".into(), other);
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), https_listen: "127.0.0.1:7481".into(), https_port: 7481, ..Places::default() };
+        let text = config(&layout, &places);
+        assert!(text.contains("  bind 127.0.0.1:7481 ssl crt-list /m/certificates.list strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2\n"), "{text}");
+        let led = "  http-request redirect prefix https://%[var(txn.host)]:7481 code 308 if !{ ssl_fc } !{ req.hdr(x-forwarded-proto) -m str https }";
+        assert!(text.contains(&format!("{led} {{ var(txn.host),map_str(/m/secure.map) -m found }}\n")), "{text}");
+        assert!(text.contains(&format!("{led} {{ var(txn.host) -m end -- '.shop.local' }}\n")), "{text}");
+        let (list, map) = files(&layout, |print| (print == "ab12").then(|| "/c/ab12.pem".into()));
+        assert_eq!(list, "/c/ab12.pem *.shop.local\n/c/ab12.pem both.local\n/c/ab12.pem shop.local\n");
+        assert_eq!(map, "shop.local 1\n");
+        assert!(config(&layout, &Places { https_port: 443, ..places.clone() }).contains("https://%[var(txn.host)] code 308"));
+        // Without the port there is nothing to be led to.
+        let text = config(&layout, &Places { https_listen: String::new(), ..places });
+        assert!(!text.contains("ssl crt-list") && !text.contains("redirect prefix"), "{text}");
+    }
+}
