@@ -17,11 +17,21 @@ pub const CERTIFICATES: &str = "certificates.list";
 /// Hosts whose plain requests are led to HTTPS.
 pub const SECURE: &str = "secure.map";
 
-/// The certificates of a layout by host; who was there first has it.
+/// The certificates of a layout by host; who was there first has it. Nobody's host is led to HTTPS, or shown with a certificate, because
+/// another space asks for that.
 fn certificates(layout: &Layout) -> BTreeMap<&str, &Certified> {
-    let mut out = BTreeMap::new();
-    for certified in layout.services.values().flat_map(|s| &s.shape.layer7.certificates) {
-        out.entry(certified.host.as_str()).or_insert(certified);
+    let (mut spaces, mut out): (BTreeMap<&str, &str>, BTreeMap<&str, &Certified>) = Default::default();
+    for shape in layout.services.values().map(|s| &s.shape) {
+        let hosts = shape.routes.iter().map(|(host, _)| host.as_str());
+        for host in hosts.chain(shape.layer7.rules.iter().map(|r| r.asked.host.as_str())) {
+            spaces.entry(host).or_insert(&shape.layer7.space);
+        }
+        for certified in &shape.layer7.certificates {
+            let host = certified.host.as_str();
+            if spaces.get(host).is_none_or(|space| *space == shape.layer7.space) {
+                out.entry(host).or_insert(certified);
+            }
+        }
     }
     out
 }
@@ -39,7 +49,8 @@ pub fn files(layout: &Layout, file: impl Fn(&str) -> Option<String>) -> (String,
     (list, led)
 }
 
-/// Says how a request came, and leads to HTTPS where that is served. What a balancer before this one has taken off the encryption of came over HTTPS as well: to lead it there again would never end.
+/// Says how a request came, and leads to HTTPS where that is served. What came over HTTPS to a balancer before this one is not led there again:
+/// that would never end.
 pub fn leading(layout: &Layout, places: &Places) -> String {
     let mut text = String::from(
         "  http-request set-header X-Forwarded-Proto https if { ssl_fc }
@@ -95,7 +106,12 @@ mod tests {
         // Who was there first has the host.
         let mut other = layout.services["svc"].clone();
         other.shape.layer7.certificates = vec![Certified { print: "other".into(), ..certified("shop.local", true) }];
-        layout.services.insert("svc-2".into(), other);
+        layout.services.insert("svc-2".into(), other.clone());
+        // Another space's host is its own, with a certificate or without.
+        layout.services.get_mut("svc").unwrap().shape.routes.insert(("plain.local".into(), "/".into()));
+        other.shape.layer7 = Layer7 { space: "theirs".into(), certificates: vec![certified("plain.local", false)], ..Layer7::default() };
+        other.shape.routes.insert(("plain.local".into(), "/".into()));
+        layout.services.insert("svc-3".into(), other);
         let places = Places { stats_socket: "/s".into(), maps: "/m".into(), https_listen: "127.0.0.1:7481".into(), https_port: 7481, ..Places::default() };
         let text = config(&layout, &places);
         assert!(text.contains("  bind 127.0.0.1:7481 ssl crt-list /m/certificates.list strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2\n"), "{text}");

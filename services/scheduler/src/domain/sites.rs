@@ -80,8 +80,6 @@ pub fn lacks(model: &Model, route: &Route) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use gantry_kernel::Name;
 
     use super::*;
