@@ -128,7 +128,7 @@ fn whole(pattern: &str) -> String {
 }
 
 /// A text as a pattern for itself.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         if c.is_ascii_punctuation() && !matches!(c, '/' | '-' | '_') {

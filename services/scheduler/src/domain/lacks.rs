@@ -214,6 +214,9 @@ fn serving(at: &str, s: &Service, model: &Model, out: &mut Listing) {
                 out.when(true, at.clone(), &format!("the pattern `{pattern}` is not served on nodes: {fault}"));
             }
         }
+        let named = |name: &str| !name.is_empty() && name.len() <= 256 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        let mut names = route.headers.iter().chain(&route.queries).map(|v| &v.name).chain(route.set_headers.keys());
+        out.when(!names.all(|name| named(name)), at.clone(), "names of headers and parameters are letters, digits, - and _ on nodes");
         let odd = route.path_kind == PathKind::Exact && !route.path.bytes().all(|b| b.is_ascii_graphic());
         out.when(odd, at.clone(), "exact paths are written with %-signs where they hold spaces or letters beyond ASCII");
         out.when(route.headers.len() + route.queries.len() > 32, at.clone(), "at most 32 headers and parameters are asked for on nodes");

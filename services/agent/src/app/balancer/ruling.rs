@@ -17,7 +17,8 @@ const MOST_HEADERS: usize = 64;
 pub(super) fn rule(said: &wire::RouteRule) -> Option<Rule> {
     let read = read(said);
     if read.is_none() {
-        tracing::warn!(host = said.host, path = said.path, "a route is left out: it is nothing that the balancer could match");
+        // Asked in each round; whoever deploys it is told by the scheduler.
+        tracing::debug!(host = said.host, path = said.path, "a route is left out: it is nothing that the balancer could match");
     }
     read
 }
