@@ -79,7 +79,7 @@ pub fn read(s: &Scheduler, source: &Source, engine: SpaceEngine) -> Result<Readi
             for (path, said) in super::sites::of_document(&reading.model, s.host.env.now()) {
                 match said {
                     Ok(note) => reading.remarks.note_at(&path, note),
-                    Err(fault) => reading.remarks.wrong_at(&path, fault),
+                    Err(fault) => reading.remarks.unsupported_at(&path, format!("{fault}; the host would be served without HTTPS")),
                 }
             }
         }
