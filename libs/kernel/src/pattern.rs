@@ -114,9 +114,10 @@ impl Reading<'_> {
     /// `{2}`, `{2,}` or `{2,5}`.
     fn bounds(&mut self) -> Result<bool, Fault> {
         const WRONG: Fault = "{} holds a number, or two in order, up to 255; a { by itself is written with a backslash";
-        let end = self.rest.iter().position(|b| *b == b'}').ok_or(WRONG)?;
-        let text = std::str::from_utf8(&self.rest[..end]).map_err(|_| WRONG)?;
-        self.rest = &self.rest[end + 1..];
+        let all = self.rest;
+        let end = all.iter().position(|b| *b == b'}').ok_or(WRONG)?;
+        let text = std::str::from_utf8(&all[..end]).map_err(|_| WRONG)?;
+        self.rest = &all[end + 1..];
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             text.parse::<u32>().ok().filter(|n| digits && *n <= MOST_TIMES).ok_or(WRONG)
