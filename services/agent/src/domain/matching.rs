@@ -279,7 +279,11 @@ impl<'a> Rules<'a> {
             spread(&mut text, group, &own);
             let Rule { asked, rewrite, set_headers, timeout_ms, .. } = &group.rule;
             for (name, value) in set_headers {
-                let _ = writeln!(text, "  http-request set-header {name} {} if {own}", quoted(&value.replace('%', "%%")));
+                // No value at all would make HAProxy refuse the configuration.
+                let _ = match value.as_str() {
+                    "" => writeln!(text, "  http-request del-header {name} if {own}"),
+                    value => writeln!(text, "  http-request set-header {name} {} if {own}", quoted(&value.replace('%', "%%"))),
+                };
             }
             if !rewrite.is_empty() {
                 let _ = writeln!(text, "  http-request {} if {own}", rewriting(asked, rewrite));

@@ -39,7 +39,8 @@ fn read(said: &wire::RouteRule) -> Option<Rule> {
         PathKind::Pattern => pattern::fault(&path).is_none(),
         PathKind::Exact | PathKind::Prefix => path.len() <= LONGEST && path.bytes().all(|b| b.is_ascii_graphic()),
     };
-    let method = said.method.len() <= 32 && said.method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    // With a dash before it, it would be an option.
+    let method = said.method.len() <= 32 && said.method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') && !said.method.starts_with('-');
     let few = said.headers.len() + said.queries.len() <= MOST_VALUES && said.set_headers.len() <= MOST_HEADERS;
     if !good || !method || !few || !is_host(&said.host) || !text(&said.rewrite) {
         return None;
@@ -128,6 +129,7 @@ mod tests {
             said("exact", "/a b"),
             wire::RouteRule { host: "a }".into(), ..plain() },
             wire::RouteRule { method: "GET }".into(), ..plain() },
+            wire::RouteRule { method: "-f".into(), ..plain() },
             wire::RouteRule { rewrite: "/\n".into(), ..plain() },
             wire::RouteRule { headers: vec![header("X A", "")], ..plain() },
             wire::RouteRule { headers: vec![header("X-A", "a\nb")], ..plain() },

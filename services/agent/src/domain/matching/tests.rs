@@ -134,6 +134,8 @@ fn what_becomes_of_a_request_is_written_so_that_no_text_means_more() {
     assert_eq!(line(changed(PathKind::Pattern, "/a/(.*)", r"/b/\1")), r"http-request replace-path '^(?:/a/(.*))' '/b/\1'");
     let set = Rule { set_headers: BTreeMap::from([("X-A".into(), "%[src] it's".into())]), ..rule("shop.test", PathKind::Prefix, "") };
     assert_eq!(line(set), r"http-request set-header X-A '%%[src] it'\''s'");
+    let without = Rule { set_headers: BTreeMap::from([("X-A".into(), String::new())]), ..rule("shop.test", PathKind::Prefix, "") };
+    assert_eq!(line(without), "http-request del-header X-A");
     let limited = Rule { timeout_ms: 500, ..rule("shop.test", PathKind::Prefix, "") };
     assert_eq!(line(limited), "http-request set-var(txn.limit) int(500)");
 }
