@@ -219,8 +219,8 @@ fn serving(at: &str, s: &Service, model: &Model, out: &mut Listing) {
         out.when(!names.all(|name| named(name)), at.clone(), "names of headers and parameters are letters, digits, - and _ on nodes");
         let method = route.method.len() <= 32 && route.method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') && !route.method.starts_with('-');
         out.when(!method, at.clone(), "methods are letters on nodes");
-        let lines = route.set_headers.values().chain([&route.rewrite]).chain(route.headers.iter().chain(&route.queries).map(|v| &v.value));
-        let long = lines.into_iter().any(|text| text.len() > 1024 || text.bytes().any(|b| b.is_ascii_control()));
+        let mut lines = route.set_headers.values().chain([&route.rewrite]).chain(route.headers.iter().chain(&route.queries).map(|v| &v.value));
+        let long = lines.any(|text| text.len() > 1024 || text.bytes().any(|b| b.is_ascii_control()));
         out.when(long || route.set_headers.len() > 64, at.clone(), "values are one line of at most 1024 bytes on nodes, and at most 64 headers are set");
         let odd = route.path_kind == PathKind::Exact && !route.path.bytes().all(|b| b.is_ascii_graphic());
         out.when(odd, at.clone(), "exact paths are written with %-signs where they hold spaces or letters beyond ASCII");
