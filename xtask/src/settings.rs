@@ -53,6 +53,7 @@ struct Scheduler {
     first_port: u16,
     last_port: u16,
     route_port: u16,
+    secure_route_port: u16,
 }
 
 /// What a suite is reached by.
@@ -90,7 +91,7 @@ pub fn write(home: &Home, choices: &Choices, urls: &Urls) -> Result<Suite> {
             // A platform that only this machine reaches has its clients here, too.
             outside_private: url.starts_with("https://localhost:"),
         },
-        scheduler: Scheduler { first_port, last_port, route_port: ports.routes() },
+        scheduler: Scheduler { first_port, last_port, route_port: ports.routes(), secure_route_port: ports.secure_routes() },
     };
     let text = format!(
         "# Written by `make up`. Your own settings go on top by the environment: GANTRYD__SCHEDULER__NODE_TIMEOUT_SECONDS=15\n{}",

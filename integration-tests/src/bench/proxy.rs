@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use gantry_agent::adapters::haproxy::Haproxy;
-use gantry_agent::domain::balance::{Access, Layout, Server as Backend, Service, Shape, Slot};
+use gantry_agent::domain::balance::{Access, Layer7, Layout, Server as Backend, Service, Shape, Slot};
 use gantry_kernel::{InstanceId, Uuid};
 use gantry_servers::server::free_port;
 use gantry_servers::{Need, ensure_running, install, stop};
@@ -140,6 +140,7 @@ fn layout(apps: &[App]) -> Layout {
             headers: Vec::new(),
             hold: String::new(),
             access: Access::default(),
+            layer7: Layer7::default(),
         };
         let slot = |(at, server): (usize, &SocketAddr)| Slot::Serving {
             instance: InstanceId(Uuid::from_u128((n * SLOTS + at) as u128)),
@@ -185,7 +186,7 @@ mod tests {
         let apps = [App { name: "shop0".into(), host: "shop0.bench".into(), path: "/".into(), servers: vec![([127, 0, 0, 1], 8080).into()] }];
         let layout = layout(&apps);
         assert_eq!(maps(&layout).1, "shop0.bench/ shop0\n");
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:1".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:1".into(), ..Places::default() };
         let text = config(&layout, &places);
         assert!(text.contains("server s0 127.0.0.1:8080 weight 256\n  server s1 127.0.0.1:1 disabled"), "{text}");
     }

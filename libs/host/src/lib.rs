@@ -25,6 +25,7 @@ mod serve;
 mod service;
 mod shown;
 pub mod sign_in;
+mod sites;
 mod sse;
 pub mod telemetry;
 mod tls;

@@ -29,7 +29,7 @@ pub struct Revoked {
 }
 
 impl Pki {
-    fn issuer(&self) -> Result<Issuer<'static, KeyPair>> {
+    pub(crate) fn issuer(&self) -> Result<Issuer<'static, KeyPair>> {
         let key = self.ca_key.as_deref().context("the authority's ca.key is not here: nodes get their certificates from the operator's authority")?;
         Issuer::from_ca_cert_pem(&self.ca_pem, KeyPair::from_pem(key).context("ca.key")?).context("ca.pem")
     }

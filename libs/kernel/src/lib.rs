@@ -5,6 +5,7 @@ mod env;
 mod id;
 mod name;
 mod ordered;
+pub mod pattern;
 mod problem;
 mod scope;
 mod secret;

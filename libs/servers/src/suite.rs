@@ -106,6 +106,11 @@ impl Ports {
         self.0 + 80
     }
 
+    /// HTTPS routes of applications.
+    pub fn secure_routes(self) -> u16 {
+        self.0 + 81
+    }
+
     /// First and last port for applications that want one of their own.
     pub fn applications(self) -> (u16, u16) {
         let first = 20_000 + 1000 * u16::from(self.shift());

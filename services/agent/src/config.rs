@@ -19,6 +19,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Shared HTTP port of applications; `None` = the platform's port base + 80 on its listen address.
     pub http_listen: Option<SocketAddr>,
+    /// Shared HTTPS port of applications; `None` = the platform's port base + 81 on its listen address. Opened with the first certificate.
+    pub https_listen: Option<SocketAddr>,
     /// Where services with a port of their own listen; `None` = the platform's listen address.
     pub service_listen: Option<IpAddr>,
     /// /16 network from which each service gets an address for containers of its space; `None` = one that goes with the port base.
@@ -78,6 +80,7 @@ impl Default for Config {
             zone: String::new(),
             labels: BTreeMap::new(),
             http_listen: None,
+            https_listen: None,
             service_listen: None,
             service_network: None,
             public_interface: String::new(),
@@ -143,6 +146,11 @@ impl Config {
         self.http_listen.unwrap_or(SocketAddr::new(platform.listen, port))
     }
 
+    pub fn https_address(&self, platform: &Platform) -> SocketAddr {
+        let port = if platform.port_base == 0 { 0 } else { platform.port_base + 81 };
+        self.https_listen.unwrap_or(SocketAddr::new(platform.listen, port))
+    }
+
     pub fn network(&self, platform: &Platform) -> Ipv4Addr {
         // Suites with other port bases on the same machine must not share addresses.
         let shift = (i32::from(platform.port_base) - 7400).rem_euclid(1200) / 100;
@@ -175,6 +183,7 @@ mod tests {
         let at = |port_base| Platform { port_base, ..Platform::default() };
         let config = Config::default();
         assert_eq!(config.http_address(&at(7400)).to_string(), "127.0.0.1:7480");
+        assert_eq!(config.https_address(&at(7400)).to_string(), "127.0.0.1:7481");
         assert_eq!((config.network(&at(7400)).octets()[1], config.network(&at(7600)).octets()[1]), (100, 102));
     }
 }

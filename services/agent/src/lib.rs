@@ -70,6 +70,7 @@ impl Service for Agent {
         let settings = Settings {
             node: name.clone(),
             http_listen: config.http_address(&host.platform).to_string(),
+            https_listen: config.https_address(&host.platform).to_string(),
             service_listen: config.service_listen.unwrap_or(host.platform.listen),
             service_network: Some(config.network(&host.platform)),
             public_interface: config.public_interface.clone(),

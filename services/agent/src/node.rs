@@ -44,6 +44,8 @@ pub struct Settings {
     pub node: String,
     /// `ip:port` of the shared HTTP port.
     pub http_listen: String,
+    /// `ip:port` of the shared HTTPS port.
+    pub https_listen: String,
     pub service_listen: IpAddr,
     pub service_network: Option<Ipv4Addr>,
     /// Network interface that gets public addresses; empty: the one by which the machine would reach them.
@@ -107,7 +109,7 @@ impl Node {
         volumes.recover(folders.given().await.as_ref()).await;
         tokio::fs::create_dir_all(&folders.logs).await?;
         let log = settings.home.join("log/haproxy.log");
-        let haproxy = Arc::new(Haproxy::new(settings.haproxy, settings.home.join("haproxy"), log, settings.http_listen));
+        let haproxy = Arc::new(Haproxy::new(settings.haproxy, settings.home.join("haproxy"), log, settings.http_listen).with_https(settings.https_listen));
         let listen =
             Listen { address: settings.service_listen, service_network: settings.service_network, public_interface: settings.public_interface.clone() };
         let wanted = disk.wanted().await.map(|state| Wanted::parse(state).0);

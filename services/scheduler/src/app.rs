@@ -33,6 +33,7 @@ pub mod rollout;
 pub mod scaling;
 pub mod sessions;
 pub mod signs;
+mod sites;
 pub mod sizing;
 pub mod space_rules;
 pub mod speakers;

@@ -30,6 +30,8 @@ pub struct Config {
     pub last_port: u16,
     /// The nodes' port for routes by host name, for the addresses shown to people.
     pub route_port: u16,
+    /// The same for routes over HTTPS.
+    pub secure_route_port: u16,
     /// The host name under which the nodes' ports are reached, for the addresses shown to people.
     pub ingress_host: String,
     /// How long a node's credential for images holds.
@@ -114,6 +116,7 @@ impl Default for Config {
             first_port: 20_000,
             last_port: 20_999,
             route_port: 7480,
+            secure_route_port: 7481,
             ingress_host: "localhost".into(),
             credential_seconds: 900,
             document_bytes: 512 << 10,

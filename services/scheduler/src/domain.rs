@@ -41,6 +41,7 @@ pub mod rollout;
 pub mod runs;
 pub mod scaling;
 pub mod session;
+pub mod sites;
 pub mod speaker;
 pub mod status;
 pub mod stored;

@@ -25,5 +25,6 @@ mod rollout;
 mod rows;
 mod runs;
 mod scale;
+mod sites;
 mod together;
 mod world;

@@ -19,6 +19,9 @@ use super::disk::replace;
 use super::processes::blocking;
 use crate::domain::balance::{Layout, Slot};
 use crate::domain::haproxy::{self, Places};
+use crate::domain::secure;
+
+mod certificates;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LOADED_WITHIN: Duration = Duration::from_secs(5);
@@ -55,13 +58,26 @@ pub struct Haproxy {
     places: Places,
     /// Somebody else has the shared port; all other ports are served without it.
     shut_out: AtomicBool,
+    /// The same of that for HTTPS.
+    shut_out_secure: AtomicBool,
+    certificates: certificates::Certificates,
 }
 
 impl Haproxy {
     /// `folder` holds its configuration and sockets; `log` takes what it prints.
     pub fn new(binary: PathBuf, folder: PathBuf, log: PathBuf, http_listen: String) -> Self {
-        let places = Places { stats_socket: folder.join("stats.sock").display().to_string(), maps: folder.display().to_string(), http_listen };
-        Self { binary, folder, log, places, shut_out: AtomicBool::new(false) }
+        let places =
+            Places { stats_socket: folder.join("stats.sock").display().to_string(), maps: folder.display().to_string(), http_listen, ..Places::default() };
+        let (shut_out, shut_out_secure) = Default::default();
+        Self { binary, folder, log, places, shut_out, shut_out_secure, certificates: certificates::Certificates::default() }
+    }
+
+    /// `ip:port` of the shared HTTPS port, which is opened when there is a certificate.
+    #[must_use]
+    pub fn with_https(mut self, listen: String) -> Self {
+        self.places.https_port = listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(443);
+        self.places.https_listen = listen;
+        self
     }
 
     fn config(&self) -> PathBuf {
@@ -117,40 +133,41 @@ impl Haproxy {
         let drains = layout.services.values().flat_map(|service| {
             let name = &service.shape.name;
             let draining = service.slots.iter().enumerate().filter(|(_, s)| matches!(s, Slot::Draining { .. }));
-            draining.map(move |(index, _)| format!("set server {name}/s{index} state drain"))
+            let word = service.shape.leaving();
+            draining.map(move |(index, _)| format!("set server {name}/s{index} state {word}"))
         });
-        self.run(&drains.collect::<Vec<_>>()).await
+        self.run(&drains.collect::<Vec<_>>()).await?;
+        self.drop_certificates(layout).await;
+        Ok(())
     }
 
     /// `goes_on`: the process that runs has the ports of its configuration.
     async fn write(&self, layout: &Layout, goes_on: bool) -> io::Result<()> {
         let mut places = self.places.clone();
-        if !self.takes_shared_port(goes_on).await {
+        let before = tokio::fs::read_to_string(self.config()).await.unwrap_or_default();
+        let held = |line: String| goes_on && before.contains(&line);
+        if !takes_shared_port(&places.http_listen, held(haproxy::bind(&places.http_listen)), &self.shut_out) {
             places.http_listen.clear();
         }
         tokio::fs::create_dir_all(&self.folder).await?;
+        if !self.write_certificates(layout).await? {
+            places.https_listen.clear();
+            self.shut_out_secure.store(false, Ordering::Relaxed);
+        } else if !places.https_listen.is_empty()
+            && !takes_shared_port(&places.https_listen, held(secure::bind(&places.https_listen, &places.maps)), &self.shut_out_secure)
+        {
+            places.https_listen.clear();
+        }
         let (exact, prefix) = haproxy::maps(layout);
         replace(&self.folder.join("exact.map"), exact.as_bytes(), 0o600).await?;
         replace(&self.folder.join("prefix.map"), prefix.as_bytes(), 0o600).await?;
         replace(&self.config(), haproxy::config(layout, &places).as_bytes(), 0o600).await
     }
 
-    /// One port that cannot be opened would make HAProxy refuse its whole configuration.
-    async fn takes_shared_port(&self, goes_on: bool) -> bool {
-        let address = &self.places.http_listen;
-        let before = tokio::fs::read_to_string(self.config()).await.unwrap_or_default();
-        let has_it = goes_on && before.contains(&haproxy::bind(address));
-        let refused = if has_it { None } else { std::net::TcpListener::bind(address).err() };
-        let was_shut_out = self.shut_out.swap(refused.is_some(), Ordering::Relaxed);
-        if let Some(error) = refused.as_ref().filter(|_| !was_shut_out) {
-            tracing::error!(address, %error, "the port that all routes share is somebody else's; routes do not answer until it is free");
-        }
-        refused.is_none()
-    }
-
     /// The shared port was somebody else's, and is free now.
     pub fn may_have_shared_port(&self) -> bool {
-        self.shut_out.load(Ordering::Relaxed) && std::net::TcpListener::bind(&self.places.http_listen).is_ok()
+        let free = |shut_out: &AtomicBool, address: &str| shut_out.load(Ordering::Relaxed) && std::net::TcpListener::bind(address).is_ok();
+        free(&self.shut_out, &self.places.http_listen) || free(&self.shut_out_secure, &self.places.https_listen)
     }
 
     async fn check(&self) -> Result<(), HaproxyError> {
@@ -345,6 +362,16 @@ impl Haproxy {
             }
         }
     }
+}
+
+/// One port that cannot be opened would make HAProxy refuse its whole configuration. `has_it`: HAProxy listens there.
+fn takes_shared_port(address: &str, has_it: bool, shut_out: &AtomicBool) -> bool {
+    let refused = if has_it { None } else { std::net::TcpListener::bind(address).err() };
+    let was_shut_out = shut_out.swap(refused.is_some(), Ordering::Relaxed);
+    if let Some(error) = refused.as_ref().filter(|_| !was_shut_out) {
+        tracing::error!(address, %error, "a port that all routes share is somebody else's; routes do not answer there until it is free");
+    }
+    refused.is_none()
 }
 
 /// One command, one connection, one answer.

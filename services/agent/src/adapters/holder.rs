@@ -279,6 +279,7 @@ mod tests {
             headers: Vec::new(),
             hold: String::new(),
             access: crate::domain::balance::Access::default(),
+            layer7: crate::domain::balance::Layer7::default(),
         };
         let slots = vec![Slot::Serving { instance: InstanceId(Uuid::from_u128(1)), server }];
         Layout { services: BTreeMap::from([("web".to_owned(), Service { shape, slots })]), ..Layout::default() }

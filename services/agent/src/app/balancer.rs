@@ -7,11 +7,13 @@ use std::sync::Arc;
 use gantry_kernel::InstanceId;
 use serde::{Deserialize, Serialize};
 
+mod certified;
 mod datagrams;
 mod inside;
 mod naming;
 mod public;
 mod recovering;
+mod ruling;
 mod shaping;
 
 use self::shaping::{name_hash, servers};
@@ -77,7 +79,7 @@ pub struct Balancer {
     seen_ms: i64,
     /// A service's address could not be taken away; not again before.
     back_not_before_ms: i64,
-    /// Ports that somebody else has; told in the log once.
+    /// Ports that somebody else has, and certificates that are none; told in the log once.
     refused: BTreeSet<String>,
     /// Addresses of pods whose network was looked for; false: it is none of the machine's interfaces'.
     placed: BTreeMap<String, bool>,
@@ -181,7 +183,7 @@ impl Balancer {
             if !self.loaded {
                 tracing::error!("HAProxy is gone, or does not answer; starting it again");
             } else if self.haproxy.may_have_shared_port() {
-                tracing::info!("the port that all routes share is free again");
+                tracing::info!("a port that all routes share is free again");
                 self.loaded = false;
             }
         }

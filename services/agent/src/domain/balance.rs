@@ -9,6 +9,7 @@ use gantry_kernel::InstanceId;
 use serde::{Deserialize, Serialize};
 
 use super::datagrams::Relays;
+use super::matching::Rule;
 
 const LEAST_SLOTS: usize = 8;
 
@@ -33,6 +34,43 @@ pub struct Shape {
     /// Who may connect from outside, and how much.
     #[serde(default)]
     pub access: Access,
+    #[serde(default)]
+    pub layer7: Layer7,
+}
+
+/// What is done with single requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Layer7 {
+    /// On the shared port, besides `routes`.
+    pub rules: Vec<Rule>,
+    /// Whose it is: services of one space can share a rule by weight.
+    pub space: String,
+    pub certificates: Vec<Certified>,
+    /// For how long requests of one client go to one instance; 0: not so.
+    pub sticky_seconds: u32,
+    /// Of the numbers in cookies that instances are known by.
+    pub sticky_key: String,
+    /// Instances speak HTTP/2, without encryption.
+    pub h2: bool,
+}
+
+/// A host that is served over HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certified {
+    /// In lower case; `*.example.org`: all names right below.
+    pub host: String,
+    /// Names the file with certificate and key.
+    pub print: String,
+    /// Plain HTTP is answered as well, and not led to HTTPS.
+    pub plain_http: bool,
+}
+
+impl Shape {
+    /// The state of a server that gets no new requests and answers those it has. One that drains would still get those of clients that stay.
+    pub fn leaving(&self) -> &'static str {
+        if self.layer7.sticky_seconds > 0 { "maint" } else { "drain" }
+    }
 }
 
 /// Networks are addresses with or without a length: they go into the configuration as they are. Zero: no limit.
@@ -166,7 +204,7 @@ fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Fa
                     freed.push(format!("set server {name}/s{index} state maint"));
                     *slot = Slot::Free;
                 } else {
-                    leaving.push(format!("set server {name}/s{index} state drain"));
+                    leaving.push(format!("set server {name}/s{index} state {}", target.shape.leaving()));
                     *slot = Slot::Draining { instance, server, since_ms: facts.now_ms };
                 }
             }
@@ -291,6 +329,7 @@ mod tests {
             headers: Vec::new(),
             hold: String::new(),
             access: Access::default(),
+            layer7: Layer7::default(),
         };
         let server = |n: u8| (id(n), Server { address: format!("10.88.0.{n}"), port: 80, weight: 100 });
         BTreeMap::from([("svc".to_owned(), Target { shape, servers: servers.into_iter().map(server).collect() })])
@@ -327,6 +366,19 @@ mod tests {
         assert!(!next(&layout, &target([2]), &late).0.in_use().contains(&id(1)));
         let set_back = Facts { now_ms: -3_600_000, ..late };
         assert!(!next(&layout, &target([2]), &set_back).0.in_use().contains(&id(1)), "nobody waits until the clock is there again");
+    }
+
+    #[test]
+    fn an_instance_that_clients_stay_with_gets_none_of_them_when_it_leaves() {
+        let sticky = |servers: &[u8]| {
+            let mut all = target(servers.iter().copied());
+            all.get_mut("svc").unwrap().shape.layer7.sticky_seconds = 60;
+            all
+        };
+        let (layout, _) = next(&Layout::default(), &sticky(&[1, 2]), &facts(0));
+        let (layout, change) = next(&layout, &sticky(&[2]), &facts(0));
+        assert_eq!(change, Change::Commands(vec!["set server web/s0 state maint".into()]));
+        assert!(layout.leaving().contains(&id(1)), "what it has begun is waited for");
     }
 
     #[test]

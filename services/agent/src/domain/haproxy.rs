@@ -3,41 +3,36 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::balance::{Access, Layout, Service, Slot};
+use super::balance::{Access, Layer7, Layout, Service, Slot};
+use super::matching::{Rules, Valued};
+use super::secure;
 
 /// Where things are on this node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Places {
     pub stats_socket: String,
-    /// Folder of the two map files.
+    /// Folder of the map files, and of the list of certificates.
     pub maps: String,
     /// `ip:port` of the shared HTTP port; empty: it is somebody else's.
     pub http_listen: String,
+    /// `ip:port` of the shared HTTPS port; empty: it is somebody else's, or nothing is served there.
+    pub https_listen: String,
+    /// The port under which people reach it.
+    pub https_port: u16,
 }
 
-/// Lines for `exact.map` and `prefix.map`: host and path to backend. A prefix ends at a `/`, so `/api` does not match `/apix`.
+/// Lines for `exact.map` and `prefix.map`.
 pub fn maps(layout: &Layout) -> (String, String) {
-    let (mut exact, mut prefix) = (String::new(), String::new());
-    for service in layout.services.values() {
-        for (host, path) in &service.shape.routes {
-            let host = if host.is_empty() { "*" } else { host };
-            let path = path.trim_end_matches('/');
-            let name = &service.shape.name;
-            if !path.is_empty() {
-                let _ = writeln!(exact, "{host}{path} {name}");
-            }
-            let _ = writeln!(prefix, "{host}{path}/ {name}");
-        }
-    }
-    (exact, prefix)
+    Rules::of(layout).maps()
 }
 
 /// The whole configuration. Servers are written as they stand, so that a reload starts where the old process was.
 pub fn config(layout: &Layout, places: &Places) -> String {
-    let mut text = head(layout, places);
+    let rules = Rules::of(layout);
+    let mut text = head(layout, &rules, places);
     for service in layout.services.values() {
         frontends(&mut text, service);
-        backend(&mut text, service);
+        backend(&mut text, service, rules.are_limited());
     }
     text
 }
@@ -47,20 +42,10 @@ pub fn config(layout: &Layout, places: &Places) -> String {
 const SERVERS: &str = "tcp-ut 3s check inter 10s fastinter 1s downinter 1s rise 1 fall 2 observe layer4 error-limit 2 on-error mark-down";
 
 /// Requests with a header of a release go to the revision that is tried, as long as somebody is there.
-///
-/// A value that is not plain is written in numbers: a brace by itself would end the condition, and one such condition makes HAProxy refuse
-/// the configuration of the whole node. `req.hdr` takes a value apart at its commas, `req.fhdr` does not.
 fn by_header(rule: &super::balance::HeaderRule) -> String {
     let super::balance::HeaderRule { name, value, to } = rule;
-    let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_. /:=+@".contains(&b));
-    let matched = if value.is_empty() {
-        format!("req.hdr({name}) -m found")
-    } else if plain {
-        format!("req.hdr({name}) -m str -- '{value}'")
-    } else {
-        format!("req.fhdr({name}) -m bin -- {}", hex::encode(value))
-    };
-    format!("{{ {matched} }} {{ nbsrv({to}) gt 0 }}")
+    let header = Valued { name: name.clone(), value: value.clone(), pattern: false };
+    format!("{{ {} }} {{ nbsrv({to}) gt 0 }}", super::matching::by_header(&header))
 }
 
 /// The line by which a frontend listens.
@@ -68,15 +53,20 @@ pub fn bind(address: &str) -> String {
     format!("  bind {address}\n")
 }
 
-fn head(layout: &Layout, places: &Places) -> String {
-    let Places { stats_socket, maps, http_listen } = places;
-    let shared = if http_listen.is_empty() { String::new() } else { bind(http_listen) };
+fn head(layout: &Layout, all: &Rules<'_>, places: &Places) -> String {
+    let Places { stats_socket, maps, http_listen, https_listen, .. } = places;
+    let mut shared = if http_listen.is_empty() { String::new() } else { bind(http_listen) };
+    if !https_listen.is_empty() {
+        shared.push_str(&secure::bind(https_listen, maps));
+    }
+    let secure = secure::leading(layout, places);
     let mut rules = String::new();
-    for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty()) {
+    for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty() || !s.layer7.rules.is_empty()) {
         for rule in &shape.headers {
             let _ = writeln!(rules, "  http-request set-var(txn.to) str({}) if {{ var(txn.to) -m str {} }} {}", rule.to, shape.name, by_header(rule));
         }
     }
+    let (finding, following) = (all.finding(maps), all.following());
     // Connections are bounded by the file descriptors the machine allows.
     // A node that is cut off does not close its connections: the kernel's probes find the ones that wait for an answer.
     // Processes of before a reload go on with connections that last (WebSockets, databases): each new service of anybody is a reload. They
@@ -113,13 +103,7 @@ frontend gantry_http
   http-request set-header X-Forwarded-Host %[req.hdr(host)] if !{{ req.hdr(x-forwarded-host) -m found }}
   http-request set-var(txn.host) req.hdr(host),field(1,:),lower
   http-request set-var(txn.path) path
-  http-request set-var(txn.key) var(txn.host),concat(\"\",txn.path)
-  http-request set-var(txn.any) str(*),concat(\"\",txn.path)
-  http-request set-var(txn.to) var(txn.key),map_str({maps}/exact.map)
-  http-request set-var(txn.to) var(txn.key),map_beg({maps}/prefix.map) if !{{ var(txn.to) -m found }}
-  http-request set-var(txn.to) var(txn.any),map_str({maps}/exact.map) if !{{ var(txn.to) -m found }}
-  http-request set-var(txn.to) var(txn.any),map_beg({maps}/prefix.map) if !{{ var(txn.to) -m found }}
-{rules}  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
+{secure}{finding}{following}{rules}  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
   use_backend %[var(txn.to)]
 "
     )
@@ -193,24 +177,48 @@ fn access(text: &mut String, access: &Access, http: bool) {
     }
 }
 
-fn backend(text: &mut String, service: &Service) {
+/// Behind the name of a backend: the table of who stays with whom.
+const STAYING: &str = "_stay";
+
+/// `limited`: some routes have a time limit of their own.
+fn backend(text: &mut String, service: &Service, limited: bool) {
     let shape = &service.shape;
+    let Layer7 { sticky_seconds, sticky_key: key, h2, .. } = &shape.layer7;
+    let (sticky_seconds, spoken) = (*sticky_seconds, if shape.http && *h2 { " proto h2" } else { "" });
     let mode = if shape.http { "http" } else { "tcp" };
+    if !shape.http && sticky_seconds > 0 {
+        // A table of its own: a backend has one, which may count.
+        let _ = writeln!(text, "backend {}{STAYING}\n  stick-table type ipv6 size 50k expire {sticky_seconds}s", shape.name);
+    }
     let _ = writeln!(text, "backend {}\n  mode {mode}\n  balance {}", shape.name, shape.algorithm);
     if shape.algorithm == "source" {
         // Weights of servers can change only so, and fewer clients move when servers come and go.
         text.push_str("  hash-type consistent\n");
     }
     access(text, &shape.access, shape.http);
+    if !shape.http && sticky_seconds > 0 {
+        let _ = writeln!(text, "  stick on src table {}{STAYING}", shape.name);
+    }
     if shape.http {
         // A server that died before it answered: ask another, if asking twice does no harm.
         text.push_str("  retry-on conn-failure empty-response\n  http-request disable-l7-retry unless METH_GET or { method HEAD } or { method OPTIONS }\n");
+        if sticky_seconds > 0 {
+            // By a number that tells nobody the instance's address.
+            let own = shape.name.rsplit_once('_').map_or(shape.name.as_str(), |(_, hash)| hash);
+            let _ = writeln!(
+                text,
+                "  dynamic-cookie-key {key}\n  cookie gantry-{own} insert indirect nocache dynamic httponly attr SameSite=Lax maxlife {sticky_seconds}s"
+            );
+        }
+        if limited {
+            text.push_str("  http-request set-timeout server var(txn.limit) if { var(txn.limit) -m found }\n");
+        }
     }
     if !shape.hold.is_empty() {
         // Each request that was held has a connection of its own: the next one is to find the servers.
-        let _ = writeln!(text, "  server hold unix@{} backup pool-max-conn 0", shape.hold);
+        let _ = writeln!(text, "  server hold unix@{} backup pool-max-conn 0{spoken}", shape.hold);
     }
-    let _ = writeln!(text, "  default-server {SERVERS}");
+    let _ = writeln!(text, "  default-server {SERVERS}{spoken}");
     for (index, slot) in service.slots.iter().enumerate() {
         let _ = match slot {
             // Never asked while disabled; the address is set before it is enabled.
@@ -326,6 +334,7 @@ mod tests {
             headers: vec![HeaderRule { name: "X-Canary".into(), value: "yes".into(), to: "web-preview_2b".into() }],
             hold: "/h/1a".into(),
             access: Access::default(),
+            layer7: Layer7::default(),
         };
         let server = Server { address: "10.88.0.2".into(), port: 80, weight: 10 };
         let slots = vec![Slot::Serving { instance: gantry_kernel::Uuid::nil().into(), server }, Slot::Free];
@@ -341,7 +350,7 @@ mod tests {
 
     #[test]
     fn servers_are_written_as_they_stand() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let text = config(&layout(), &places);
         assert!(text.contains("server s0 10.88.0.2:80 weight 10\n  server s1 127.0.0.1:1 disabled"), "{text}");
         assert!(text.contains("bind 127.0.0.1:20001") && text.contains("default_backend web_1a"));
@@ -353,8 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn clients_stay_with_an_instance_by_a_cookie_or_by_their_address() {
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), ..Places::default() };
+        let mut layout = layout();
+        let shape = &mut layout.services.get_mut("svc").unwrap().shape;
+        shape.layer7 = Layer7 { sticky_seconds: 60, sticky_key: "k3y".into(), h2: true, ..Layer7::default() };
+        let text = config(&layout, &places);
+        let cookie = "  dynamic-cookie-key k3y\n  cookie gantry-1a insert indirect nocache dynamic httponly attr SameSite=Lax maxlife 60s\n";
+        assert!(text.contains(cookie) && !text.contains("stick on"), "{text}");
+        assert!(text.contains("on-error mark-down proto h2\n") && text.contains("pool-max-conn 0 proto h2\n"), "{text}");
+        layout.services.get_mut("svc").unwrap().shape.http = false;
+        let text = config(&layout, &places);
+        assert!(text.contains("backend web_1a_stay\n  stick-table type ipv6 size 50k expire 60s\nbackend web_1a\n"), "{text}");
+        assert!(text.contains("  stick on src table web_1a_stay\n") && !text.contains("cookie") && !text.contains("proto h2"), "{text}");
+    }
+
+    #[test]
     fn a_header_leads_to_another_backend_on_both_ports() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let text = config(&layout(), &places);
         let condition = "{ req.hdr(X-Canary) -m str -- 'yes' } { nbsrv(web-preview_2b) gt 0 }";
         assert!(text.contains(&format!("set-var(txn.to) str(web-preview_2b) if {{ var(txn.to) -m str web_1a }} {condition}\n  http-request return")), "{text}");
@@ -384,7 +409,7 @@ mod tests {
 
     #[test]
     fn who_may_connect_and_how_much_stands_in_the_backend() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let access = Access {
             allow: vec!["192.0.2.0/24".into(), "2001:db8::/32".into()],
             deny: vec!["192.0.2.7".into()],
@@ -422,7 +447,7 @@ mod tests {
 
     #[test]
     fn addresses_inside_the_node_are_not_asked_from_beside_it() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let mut layout = layout();
         let access = &mut layout.services.get_mut("svc").unwrap().shape.access;
         access.inside = "10.100.0.0/16".into();

@@ -13,6 +13,7 @@ mod ephemeral;
 mod fencing;
 mod holding;
 mod isolation;
+mod layer7;
 mod live;
 mod moving;
 mod nics;

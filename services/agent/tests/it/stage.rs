@@ -22,6 +22,7 @@ pub struct Stage {
     pub containerd: Containerd,
     pub home: PathBuf,
     http_port: u16,
+    pub https_port: u16,
     own_port: u16,
     generation: AtomicU64,
     running: std::sync::Mutex<Option<(CancellationToken, TaskTracker)>>,
@@ -90,8 +91,8 @@ impl Stage {
         let containerd = Containerd::start().await;
         let home = containerd.folder.path().join("home");
         std::fs::create_dir_all(&home).unwrap();
-        let (http_port, own_port) = (free_port(), free_port());
-        Some(Self { containerd, home, http_port, own_port, generation: AtomicU64::new(0), running: Default::default() })
+        let (http_port, https_port, own_port) = (free_port(), free_port(), free_port());
+        Some(Self { containerd, home, http_port, https_port, own_port, generation: AtomicU64::new(0), running: Default::default() })
     }
 
     /// A new agent on this machine.
@@ -100,6 +101,7 @@ impl Stage {
         let settings = Settings {
             node: "node-1".into(),
             http_listen: format!("127.0.0.1:{}", self.http_port),
+            https_listen: format!("127.0.0.1:{}", self.https_port),
             service_listen: Ipv4Addr::LOCALHOST.into(),
             service_network: Some(self.network()),
             public_interface: "lo".into(),

@@ -54,7 +54,7 @@ describe('routes of a space', () => {
 
   it('show everything they say, also what is not known here', () => {
     expect(routes[0]).toMatchObject({ host: 'shop.example.org', path: '/', tls: 'tls', rules: [['timeout_ms', '500'], ['headers', 'X-A=b'], ['requests_per_second', '50']] });
-    expect(routes[2]).toMatchObject({ host: '*', rules: [], tls: '' });
+    expect(routes[2]).toMatchObject({ host: '*', rules: [], tls: '', own: false });
   });
 
   it('share the requests that several match', () => {

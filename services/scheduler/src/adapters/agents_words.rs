@@ -9,12 +9,13 @@ use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
 use crate::domain::engine::{
-    Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService,
+    Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, RouteCertificate, Seen, Sign, WantedInstance, WantedNode, WantedService,
 };
 use crate::domain::isolation;
 use crate::domain::jobs;
 use crate::domain::model::{
-    Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Restart, Tuning, Workload,
+    Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, PathKind, Probe, Purpose, Resources, Restart, Route, Tuning, ValueMatch,
+    Workload,
 };
 use crate::domain::placement::Guard;
 
@@ -452,7 +453,11 @@ fn service(from: &WantedService) -> proto::WantedService {
         protocol: from.protocol.as_str().into(),
         balance: from.balance.clone(),
         listen_port: from.listen.into(),
-        routes: from.routes.iter().map(|r| proto::RouteMatch { host: r.host.clone(), path_prefix: r.path.clone() }).collect(),
+        routes: from.routes.iter().filter(|r| r.is_plain()).map(|r| proto::RouteMatch { host: r.host.clone(), path_prefix: r.path.clone() }).collect(),
+        rules: from.routes.iter().filter(|r| !r.is_plain()).map(rule).collect(),
+        sticky_seconds: from.sticky_seconds,
+        h2: from.h2,
+        certificates: from.certificates.iter().filter_map(certificate).collect(),
         backends: from
             .backends
             .iter()
@@ -465,6 +470,36 @@ fn service(from: &WantedService) -> proto::WantedService {
         access: (from.access != Access::default()).then(|| access(&from.access)),
         singles: from.singles.iter().map(|s| proto::Single { names: s.names.clone(), address: s.address.clone(), ready: s.ready }).collect(),
         public_addresses: from.public.iter().map(|(address, port)| proto::PublicAddress { address: address.to_string(), port: (*port).into() }).collect(),
+    }
+}
+
+/// None as long as the platform's authority has given none.
+fn certificate(from: &RouteCertificate) -> Option<proto::RouteCertificate> {
+    let (chain, key) = from.pem.clone()?;
+    Some(proto::RouteCertificate { host: from.host.clone(), chain, key, plain_http: from.plain_http })
+}
+
+fn rule(from: &Route) -> proto::RouteRule {
+    let values = |all: &[ValueMatch]| {
+        let value = |v: &ValueMatch| proto::RouteValue { name: v.name.clone(), value: v.value.clone(), pattern: v.pattern };
+        all.iter().map(value).collect()
+    };
+    let kind = match from.path_kind {
+        PathKind::Prefix => "prefix",
+        PathKind::Exact => "exact",
+        PathKind::Pattern => "pattern",
+    };
+    proto::RouteRule {
+        host: from.host.clone(),
+        path_kind: kind.into(),
+        path: from.path.clone(),
+        headers: values(&from.headers),
+        queries: values(&from.queries),
+        method: from.method.clone(),
+        weight: from.weight,
+        rewrite: from.rewrite.clone(),
+        set_headers: from.set_headers.iter().map(|(name, value)| proto::KeyValue { name: name.clone(), value: value.clone() }).collect(),
+        timeout_ms: from.timeout_ms,
     }
 }
 

@@ -72,7 +72,7 @@ pub async fn deploy(s: &Scheduler, mut request: Deploy) -> Result<Deployed, Prob
     s.host.auth.require_subject(&request.subject, Role::Editor, scope)?;
     let engine = space_rules::engine(s, &request.space).await?;
     request.source.kept = using::known(s, &request.space).await?;
-    let Parsed { mut model, remarks } =
+    let Parsed { mut model, mut remarks } =
         documents::read(s, &request.source, engine)?.finish(request.allow_unsupported).map_err(|remarks| refused_document(&remarks))?;
     require_host_rights(s, &request.subject, &model)?;
     let row = store::app(s.orm(), request.space.id, request.name.as_str()).await.map_err(database)?;
@@ -87,6 +87,9 @@ pub async fn deploy(s: &Scheduler, mut request: Deploy) -> Result<Deployed, Prob
     };
     resolve_images(s, &mut model).await?;
     using::pin(s, &request.space, &mut model).await?;
+    if matches!(engine, SpaceEngine::Nodes) {
+        remarks.extend(super::sites::of_space(s, &model).await?);
+    }
     bring(s, &request, row.as_ref(), before.as_deref(), &model, remarks).await
 }
 

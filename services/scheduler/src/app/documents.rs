@@ -74,7 +74,15 @@ pub fn read(s: &Scheduler, source: &Source, engine: SpaceEngine) -> Result<Readi
     };
     let reading = format(&source.format)?.read(&document);
     match engine {
-        SpaceEngine::Nodes => reading.remarks.lacking(lacks::containerd(&reading.model)),
+        SpaceEngine::Nodes => {
+            reading.remarks.lacking(lacks::containerd(&reading.model));
+            for (path, said) in super::sites::of_document(&reading.model, s.host.env.now()) {
+                match said {
+                    Ok(note) => reading.remarks.note_at(&path, note),
+                    Err(fault) => reading.remarks.unsupported_at(&path, format!("{fault}; the host would be served without HTTPS")),
+                }
+            }
+        }
         SpaceEngine::Cluster { gateway, timeouts, together, classless } => {
             reading.remarks.lacking(lacks::kubernetes(&reading.model, gateway, timeouts, together));
             reading.remarks.noting(lacks::worth_knowing(&reading.model, classless));

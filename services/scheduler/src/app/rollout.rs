@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::change::scaled_in;
 use super::context::Scheduler;
 use super::view::EndpointBody;
-use crate::domain::model::{HeaderMatch, Model, Preview, Protocol, Service};
+use crate::domain::model::{HeaderMatch, Model, PathKind, Preview, Protocol, ReleaseStrategy, Service};
 use crate::domain::rollout::{self, Door, Stage, Standing};
 use crate::domain::traffic::{Share, Traffic};
 use crate::store;
@@ -132,7 +132,8 @@ pub fn endpoints(service: &Service, preview: &Preview, s: &Scheduler) -> Vec<End
     }
     for route in service.routes.iter().filter(|r| r.is_served() && !preview.host.is_empty()) {
         let port = s.config.route_port;
-        let url = format!("http://{}:{port}{}", preview.host, route.path);
+        let path = if route.path_kind == PathKind::Pattern { "/" } else { route.path.as_str() };
+        let url = format!("http://{}:{port}{path}", preview.host);
         out.push(EndpointBody { service: name.clone(), host: preview.host.clone(), port, protocol: Protocol::Http, url });
     }
     out

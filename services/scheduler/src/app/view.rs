@@ -16,7 +16,7 @@ use super::context::{Scheduler, home};
 use super::deploy::database;
 use super::rollout::{self, ReleaseBody};
 use crate::domain::engine::Seen;
-use crate::domain::model::{Model, Protocol, WorkloadKind};
+use crate::domain::model::{Model, Protocol, Route, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::status::{Condition, state};
 use crate::domain::wanted::{AppView, Reports, Standing};
@@ -459,10 +459,10 @@ fn endpoints(model: &Model, s: &Scheduler) -> Vec<EndpointBody> {
         if let Some(preview) = &service.preview {
             out.extend(rollout::endpoints(service, preview, s));
         }
-        for route in service.routes.iter().filter(|r| r.is_served()) {
-            let port = s.config.route_port;
-            let url = format!("http://{}:{port}{}", route.host, route.path);
-            out.push(EndpointBody { service: name.clone(), host: route.host.clone(), port, protocol: Protocol::Http, url });
+        for (route, (host, path)) in service.routes.iter().filter_map(|route| Some((route, Route::shown_at(route)?))) {
+            let (scheme, port) = if route.is_secure() { ("https", s.config.secure_route_port) } else { ("http", s.config.route_port) };
+            let url = format!("{scheme}://{host}:{port}{path}");
+            out.push(EndpointBody { service: name.clone(), host: host.to_owned(), port, protocol: Protocol::Http, url });
         }
     }
     out

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use gantry_kernel::Name;
 
 use super::document::{Document, Remarks};
-use super::model::{Condition, Config, File, MAX_REPLICAS, Model, Protocol, Restart, Scaling, Workload, WorkloadKind};
+use super::model::{Condition, Config, File, MAX_REPLICAS, Model, PathKind, Protocol, Restart, Scaling, Workload, WorkloadKind};
 
 pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
+    super::sites::adopt(model, document);
     super::kept::ask(model, document, remarks);
     let configs = model.configs.clone();
     for (name, workload) in &mut model.workloads {
@@ -268,7 +269,7 @@ fn reached(model: &mut Model, remarks: &Remarks) {
                 remarks.wrong_at(&at, format!("`{}` must be a host name such as shop.example.org", route.host));
             }
             let harmless = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'{' | b'}');
-            if !route.path.starts_with('/') || (route.is_served() && !route.path.bytes().all(harmless)) {
+            if !route.path.starts_with('/') || (route.is_served() && route.path_kind == PathKind::Prefix && !route.path.bytes().all(harmless)) {
                 remarks.wrong_at(&at, format!("the path `{}` must start with / and hold no spaces or quotes", route.path));
             }
             let asked = format!("{:?}", (&route.host, &route.path, route.path_kind, &route.headers, &route.queries, &route.method));

@@ -157,6 +157,12 @@ pub struct WantedService {
     pub public: Option<(Ipv4Addr, u16)>,
     /// Of one that is headless: its instances that have an address, which its name leads to.
     pub singles: Vec<Single>,
+    /// For how long requests of one client go to one instance; 0: not so.
+    pub sticky_seconds: u32,
+    /// Instances speak HTTP/2, without encryption.
+    pub h2: bool,
+    /// Of hosts that are served over HTTPS.
+    pub certificates: Vec<RouteCertificate>,
 }
 
 /// One instance of a headless service.
@@ -166,6 +172,23 @@ pub struct Single {
     pub names: Vec<String>,
     pub address: String,
     pub ready: bool,
+}
+
+/// The certificate of one host of a service's routes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RouteCertificate {
+    pub host: String,
+    /// Chain and key in PEM; none: the platform's own authority gives one.
+    pub pem: Option<(Vec<u8>, Vec<u8>)>,
+    /// Plain HTTP is answered as well, and not led to HTTPS.
+    pub plain_http: bool,
+}
+
+/// Without the key.
+impl std::fmt::Debug for RouteCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RouteCertificate({})", self.host)
+    }
 }
 
 /// A name for what runs elsewhere, which instances of the space have.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::check::{MOST_MEASURES, is_host, name_of};
 use super::document::Remarks;
-use super::model::{CanaryStep, Measure, Model, Preview, Protocol, Publish, Release, ReleaseStrategy, Service};
+use super::model::{CanaryStep, Measure, Model, Preview, Protocol, Publish, Release, ReleaseStrategy, Route, Service};
 
 const MOST_STEPS: usize = 50;
 const LONGEST_SECONDS: u32 = 7 * 86_400;
@@ -30,7 +30,7 @@ pub fn complete(model: &mut Model, remarks: &Remarks) {
             remarks
                 .wrong_at(&format!("services[{n}]"), format!("the new revision of `{}` is seen as `{taken}`, and another service has this name", service.name));
         }
-        let routed = service.routes.iter().find(|r| r.is_served()).map(|r| r.host.clone());
+        let routed = service.routes.iter().find_map(Route::shown_at).map(|(host, _)| host.to_owned());
         let preview = service.preview.get_or_insert_with(Preview::default);
         if preview.host.is_empty() {
             preview.host = routed.as_ref().map(|host| format!("preview.{host}")).unwrap_or_default();
@@ -49,17 +49,19 @@ pub fn complete(model: &mut Model, remarks: &Remarks) {
 /// What is asked of a preview, written or not, is asked of nothing else.
 fn apart(model: &Model, remarks: &Remarks) {
     let served = |service: &Service| service.routes.iter().filter(|r| r.is_served()).cloned().collect::<Vec<_>>();
-    let routes: BTreeMap<(String, String), &str> =
-        model.services.iter().flat_map(|s| served(s).into_iter().map(move |r| ((r.host, r.path), s.name.as_str()))).collect();
-    let mut previews: BTreeMap<(String, String), &str> = BTreeMap::new();
+    let asked = |host: &str, r: &Route| format!("{:?}", (host, &r.path, r.path_kind, &r.headers, &r.queries, &r.method));
+    let routes: BTreeMap<String, &str> =
+        model.services.iter().flat_map(|s| served(s).into_iter().map(move |r| (asked(&r.host, &r), s.name.as_str()))).collect();
+    let mut previews: BTreeMap<String, &str> = BTreeMap::new();
     for (n, service) in model.services.iter().enumerate() {
         let Some(preview) = service.preview.as_ref().filter(|p| !p.host.is_empty() && service.protocol != Protocol::Udp) else { continue };
         for route in served(service) {
-            let asked = (preview.host.clone(), route.path);
+            let asked = asked(&preview.host, &route);
             // Several hosts of a service have one preview; services that share a route by weight share what it shows.
             let shown = previews.get(&asked).copied().filter(|other| *other != service.name.as_str() && route.weight.is_none());
             if let Some(other) = routes.get(&asked).copied().or(shown) {
-                let detail = format!("the new revision is seen at `{}{}`, which goes to `{other}`: give the preview another `host`", asked.0, asked.1);
+                let (host, path) = (&preview.host, &route.path);
+                let detail = format!("the new revision is seen at `{host}{path}`, which goes to `{other}`: give the preview another `host`");
                 remarks.wrong_at(&format!("services[{n}].preview"), detail);
             }
             previews.insert(asked, service.name.as_str());

@@ -4,7 +4,7 @@
 mod kubernetes;
 mod worth;
 
-use super::model::{Container, Hook, Model, Network, PathKind, Protocol, Release, ReleaseStrategy, Service, Workload, WorkloadKind};
+use super::model::{Container, Hook, Model, Network, PathKind, Protocol, Release, ReleaseStrategy, Route, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 pub use worth::worth_knowing;
@@ -37,7 +37,7 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
         changing(&at, workload, &model.release, &mut out);
     }
     for (n, service) in model.services.iter().enumerate() {
-        serving(&format!("services[{n}]"), service, &mut out);
+        serving(&format!("services[{n}]"), service, model, &mut out);
     }
     for (name, volume) in &model.volumes {
         let at = format!("volumes.{name}");
@@ -149,24 +149,40 @@ fn changing(at: &str, w: &Workload, release: &Release, out: &mut Listing) {
     out.when(stranger, format!("{at}.restart_with"), "only what it depends on is replaced before it; it is restarted with others beside them");
 }
 
-fn serving(at: &str, s: &Service, out: &mut Listing) {
+fn serving(at: &str, s: &Service, model: &Model, out: &mut Listing) {
     out.when(s.headless && s.port == 0, format!("{at}.headless"), "a name leads to the instances of a service with ports: name those that they listen on");
-    out.when(
-        s.sticky_seconds > 0,
-        format!("{at}.sticky_seconds"),
-        "clients stay with an instance by their address as long as nothing changes; a time is not kept",
-    );
+    let stays = s.protocol == Protocol::Udp && s.sticky_seconds > 0;
+    out.when(stays, format!("{at}.sticky_seconds"), "datagrams stay with an instance by their sender's address as long as nothing changes; a time is not kept");
     let datagrams = s.protocol == Protocol::Udp && s.access.concurrent > 0;
     out.when(datagrams, format!("{at}.access.concurrent"), "datagrams are not under way for a time; limit their number in a second (requests_per_second)");
     for (n, route) in s.routes.iter().enumerate() {
         let at = format!("{at}.routes[{n}]");
         out.when(route.host.is_empty(), at.clone(), "a route needs a host: all tenants share the port of the routes");
-        out.when(route.host.starts_with('*'), at.clone(), "routes match one host; patterns are not served yet");
-        out.when(route.path_kind != PathKind::Prefix, at.clone(), "routes match the beginning of a path yet, neither exact paths nor patterns");
-        out.when(!route.headers.is_empty() || !route.queries.is_empty() || !route.method.is_empty(), at.clone(), "routes match host and path yet");
-        out.when(route.weight.is_some(), at.clone(), "one route leads to one service; weights are not kept yet");
-        out.when(!route.rewrite.is_empty() || !route.set_headers.is_empty(), at.clone(), "requests are passed on as they are yet");
-        out.when(!route.tls_secret.is_empty(), at.clone(), "routes serve plain HTTP yet");
-        out.when(route.timeout_ms > 0, at, "routes have no time limits of their own yet");
+        for pattern in patterns(route) {
+            if let Some(fault) = gantry_kernel::pattern::fault(pattern) {
+                out.when(true, at.clone(), &format!("the pattern `{pattern}` is not served on nodes: {fault}"));
+            }
+        }
+        let named = |name: &str| !name.is_empty() && name.len() <= 256 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        let mut names = route.headers.iter().chain(&route.queries).map(|v| &v.name).chain(route.set_headers.keys());
+        out.when(!names.all(|name| named(name)), at.clone(), "names of headers and parameters are letters, digits, - and _ on nodes");
+        let method = route.method.len() <= 32 && route.method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') && !route.method.starts_with('-');
+        out.when(!method, at.clone(), "methods are letters on nodes");
+        let mut lines = route.set_headers.values().chain([&route.rewrite]).chain(route.headers.iter().chain(&route.queries).map(|v| &v.value));
+        let long = lines.any(|text| text.len() > 1024 || text.bytes().any(|b| b.is_ascii_control()));
+        out.when(long || route.set_headers.len() > 64, at.clone(), "values are one line of at most 1024 bytes on nodes, and at most 64 headers are set");
+        let odd = route.path_kind == PathKind::Exact && !route.path.bytes().all(|b| b.is_ascii_graphic());
+        out.when(odd, at.clone(), "exact paths are written with %-signs where they hold spaces or letters beyond ASCII");
+        out.when(route.headers.len() + route.queries.len() > 32, at.clone(), "at most 32 headers and parameters are asked for on nodes");
+        if let Some(detail) = super::sites::lacks(model, route).filter(|_| route.is_served()) {
+            out.when(true, format!("{at}.tls_secret"), &detail);
+        }
     }
+}
+
+/// Of the path and of values.
+fn patterns(route: &Route) -> impl Iterator<Item = &str> {
+    let path = (route.path_kind == PathKind::Pattern).then_some(route.path.as_str());
+    let values = route.headers.iter().chain(&route.queries).filter(|v| v.pattern).map(|v| v.value.as_str());
+    path.into_iter().chain(values)
 }

@@ -42,6 +42,8 @@ pub struct Stamps {
     guards: BTreeMap<SpaceId, Guard>,
     /// Who has each public address.
     holders: BTreeMap<Ipv4Addr, Name>,
+    /// Until when the certificates last that the platform has given to hosts.
+    sites: BTreeMap<String, i64>,
     /// Applications with balanced names or names for what runs elsewhere, in their order.
     serving: Vec<(AppId, u64)>,
     everywhere: u64,
@@ -91,6 +93,14 @@ impl Stamps {
     pub fn look_at_holders(&mut self, holders: &BTreeMap<Ipv4Addr, Name>) {
         if self.holders != *holders {
             self.holders = holders.clone();
+            self.everywhere = self.next();
+        }
+    }
+
+    /// Looks at the certificates that the platform gives, after [`Self::look`].
+    pub fn look_at_sites(&mut self, sites: BTreeMap<String, i64>) {
+        if self.sites != sites {
+            self.sites = sites;
             self.everywhere = self.next();
         }
     }
@@ -252,6 +262,17 @@ mod tests {
         guards.insert(SpaceId(Uuid::nil()), Guard { closed: true, ..Guard::default() });
         stamps.look(&apps, &Reports::new(), &guards);
         assert_ne!(on(&stamps, &apps, "a"), changed);
+    }
+
+    #[test]
+    fn another_certificate_of_the_platform_concerns_every_node() {
+        let mut stamps = Stamps::default();
+        stamps.look_at_sites(BTreeMap::from([("a.test".to_owned(), 1)]));
+        let before = stamps.made(&[], &Reports::new(), &Isolated::default());
+        stamps.look_at_sites(BTreeMap::from([("a.test".to_owned(), 1)]));
+        assert_eq!(stamps.made(&[], &Reports::new(), &Isolated::default()), before);
+        stamps.look_at_sites(BTreeMap::from([("a.test".to_owned(), 2)]));
+        assert_ne!(stamps.made(&[], &Reports::new(), &Isolated::default()), before);
     }
 
     #[test]

@@ -96,7 +96,10 @@ pub fn preview(app: &AppView, service: &Service, main: WantedService, backends: 
     let preview = service.preview.as_ref().filter(|_| service.protocol != Protocol::Udp)?;
     let name = super::check::name_of(&format!("{:.55}-preview", service.name.as_str()))?;
     let newest: BTreeSet<InstanceId> = app.instances.iter().filter(|i| i.revision == app.newest()).map(|i| i.id).collect();
-    let routes = service.routes.iter().filter(|r| r.is_served() && !preview.host.is_empty()).map(|r| Route { host: preview.host.clone(), ..r.clone() });
+    let routes = service.routes.iter().filter(|r| r.is_served() && !preview.host.is_empty()).map(|r| {
+        // No certificate is for the preview's host.
+        Route { host: preview.host.clone(), tls_secret: String::new(), tls: false, ..r.clone() }
+    });
     Some(WantedService {
         id: preview_id(&main.id),
         name,
@@ -108,6 +111,7 @@ pub fn preview(app: &AppView, service: &Service, main: WantedService, backends: 
         hold: false,
         public: None,
         singles: Vec::new(),
+        certificates: Vec::new(),
         ..main
     })
 }

@@ -211,6 +211,9 @@ impl AppView {
             access: service.access.clone(),
             public: service.address.as_ref().and_then(|a| Some((a.given?, service.public_port()))),
             singles: if service.headless { self.singles(service, reports) } else { Vec::new() },
+            sticky_seconds: service.sticky_seconds,
+            h2: service.h2,
+            certificates: self.models.get(&revision).map(|model| super::sites::certificates(model, service)).unwrap_or_default(),
         };
         // A name without a port has nothing that a balancer could listen on.
         let services = all.iter().copied().filter(|(_, s)| s.port > 0);

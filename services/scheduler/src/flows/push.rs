@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::ahead::images_of;
 use super::cut::Cut;
 use super::reconcile::Reconciler;
+use super::sites::Sites;
 use crate::adapters::carried::Frozen;
 use crate::adapters::images;
 use crate::app::pools::candidates;
@@ -20,8 +21,8 @@ use crate::domain::engine::{PodRoute, WantedNode};
 use crate::domain::isolation::Isolated;
 use crate::domain::made::Stamps;
 use crate::domain::placement::{Guard, SpaceRules};
-use crate::domain::pools;
 use crate::domain::wanted::{AppView, Reports, Standing};
+use crate::domain::{pools, sites};
 use crate::store;
 
 /// What the last push was made of.
@@ -30,6 +31,7 @@ pub(super) struct Pushed {
     pub cuts: BTreeMap<AppId, Cut>,
     stamps: Stamps,
     isolated: Isolated,
+    sites: Sites,
     routes: Arc<Vec<PodRoute>>,
     /// The rows that the routes are of.
     routed: Option<Arc<Vec<Arc<store::node::Model>>>>,
@@ -79,6 +81,9 @@ impl Reconciler {
         self.pushed.stamps.look(&apps, &reports, &guards);
         let holders = self.holders(&apps, &reports).await?;
         self.pushed.stamps.look_at_holders(&holders);
+        let hosts: BTreeSet<String> = apps.iter().filter(|(_, off)| !off).flat_map(|(view, _)| sites::own(view)).collect();
+        self.pushed.sites.look(&hosts, &self.s.host.pki, self.s.host.env.now());
+        self.pushed.stamps.look_at_sites(self.pushed.sites.untils());
         // Only they can keep an instance from being stopped.
         let busy: Reports = reports.iter().filter(|(_, r)| !r.rotation.is_empty() || !r.draining.is_empty()).map(|(n, r)| (n.clone(), Arc::clone(r))).collect();
         let standing = by_node(&apps);
@@ -99,6 +104,7 @@ impl Reconciler {
                 }
                 for service in &mut wanted.services {
                     service.public = service.public.filter(|(address, _)| holders.get(address) == Some(&node));
+                    self.pushed.sites.give(&mut service.certificates);
                 }
                 wanted.isolations = isolated.on(&wanted.instances);
                 if !wanted.isolations.is_empty() {

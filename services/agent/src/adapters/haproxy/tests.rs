@@ -174,3 +174,48 @@ async fn without_the_shared_port_the_services_have_their_own_until_it_is_free() 
     assert!(written(true).await && !written(false).await);
     drop(taken);
 }
+
+#[tokio::test]
+async fn a_certificate_lies_where_only_haproxy_reads_it_and_goes_with_its_route() {
+    use std::os::unix::fs::PermissionsExt;
+
+    use crate::domain::balance::{Access, Certified, Layer7, Service, Shape};
+    let folder = tempfile::tempdir().unwrap();
+    // Takes what is called good.
+    let binary = folder.path().join("takes");
+    let script = "#!/bin/sh\nfor last; do :; done\nfile=$(sed -n 's/.* crt \\([^ ]*\\) .*/\\1/p' \"$last\")\ngrep -q good \"$file\"\n";
+    // Written by another process: a program that a process here is writing cannot be started, also if that was another test's fork.
+    let write = ["-c", "printf '%s' \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", script];
+    assert!(std::process::Command::new("sh").args(write).arg(&binary).status().unwrap().success());
+    let ours = haproxy(folder.path(), &binary.display().to_string()).with_https("127.0.0.1:0".into());
+    assert!(
+        ours.takes("aa", b"good".to_vec()).await && !ours.takes("bb", b"broken".to_vec()).await && !ours.takes("cc", b"good, but ENCRYPTED".to_vec()).await
+    );
+    let certified = |print: &str| Certified { host: format!("{print}.test"), print: print.into(), plain_http: false };
+    let shape = Shape {
+        name: "web_1".into(),
+        http: true,
+        algorithm: "roundrobin".into(),
+        binds: BTreeSet::new(),
+        routes: BTreeSet::new(),
+        headers: Vec::new(),
+        hold: String::new(),
+        access: Access::default(),
+        layer7: Layer7 { certificates: vec![certified("aa"), certified("bb")], ..Layer7::default() },
+    };
+    let layout = Layout { services: BTreeMap::from([("svc".into(), Service { shape, slots: Vec::new() })]), ..Layout::default() };
+    ours.write(&layout, false).await.unwrap();
+    let files = || {
+        let all = std::fs::read_dir(folder.path().join("haproxy/certificates")).unwrap();
+        all.map(|file| file.unwrap()).map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().permissions().mode() & 0o777))
+    };
+    // One that is not there keeps nobody else's configuration from being loaded.
+    assert_eq!(files().collect::<Vec<_>>(), [("aa.pem".to_owned(), 0o600)]);
+    let list = std::fs::read_to_string(folder.path().join("haproxy/certificates.list")).unwrap();
+    assert!(list.ends_with("/aa.pem aa.test\n") && list.lines().count() == 1, "{list}");
+    assert!(std::fs::read_to_string(ours.config()).unwrap().contains(" ssl crt-list "));
+    ours.drop_certificates(&layout).await;
+    assert_eq!(files().count(), 1);
+    ours.drop_certificates(&Layout::default()).await;
+    assert_eq!(files().count(), 0);
+}

@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::Balancer;
 use super::naming::named;
+use super::ruling;
 use crate::adapters::addresses;
-use crate::domain::balance::{Access, HeaderRule, Server, Shape};
+use crate::domain::balance::{Access, HeaderRule, Layer7, Server, Shape};
 use crate::domain::guard::network;
 use crate::domain::pressure::{self, RESOURCES};
 use crate::domain::wanted::{Service, Wanted};
@@ -39,6 +40,7 @@ impl Balancer {
                 binds.insert(at.to_string());
             }
         }
+        let certificates = self.certified(service).await;
         Shape {
             name,
             http: service.wire.protocol == "http",
@@ -52,6 +54,7 @@ impl Balancer {
             headers: headers(service, wanted),
             hold: if service.wire.hold { self.haproxy.hold_socket(&name_hash(id)).display().to_string() } else { String::new() },
             access: access(service, self.listen.service_network, &self.near()),
+            layer7: Layer7 { certificates, ..layer7(service) },
         }
     }
 
@@ -143,6 +146,20 @@ pub(super) fn access(service: &Service, services: Option<Ipv4Addr>, near: &[Stri
 pub(super) fn called_at(service: &Service) -> BTreeSet<u32> {
     let own = service.wire.port;
     if own > 0 { BTreeSet::from([own]) } else { service.backends.values().map(|b| b.port).collect() }
+}
+
+fn layer7(service: &Service) -> Layer7 {
+    let labels = service.wire.labels.as_ref();
+    let space = labels.map(|l| format!("{}/{}/{}", l.org, l.project, l.space)).unwrap_or_default();
+    Layer7 {
+        rules: service.wire.rules.iter().filter_map(ruling::rule).collect(),
+        space,
+        certificates: Vec::new(),
+        sticky_seconds: service.wire.sticky_seconds,
+        // The same on every node, so that a cookie of one is good at the others.
+        sticky_key: hex::encode(&Sha256::digest(format!("stays with {}", service.wire.service_id))[..16]),
+        h2: service.wire.h2,
+    }
 }
 
 fn routes(service: &Service) -> BTreeSet<(String, String)> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::balance::{Access, Service, Shape};
+use crate::domain::balance::{Access, Layer7, Service, Shape};
 use crate::domain::datagrams::{Door, Relay};
 
 fn opening(networks: &[&str], ports: &[(&str, u32, u32)]) -> wire::Opening {
@@ -124,6 +124,7 @@ fn where_names_are_asked_is_what_the_balancer_listens_at_inside() {
         headers: Vec::new(),
         hold: String::new(),
         access: Access::default(),
+        layer7: Layer7::default(),
     };
     let door = |address, published| Door { address, port: 53, published };
     let doors = [door(Some(Ipv4Addr::new(10, 100, 3, 3)), false), door(None, true), door(Some(Ipv4Addr::LOCALHOST), true)].into();

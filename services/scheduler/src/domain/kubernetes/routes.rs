@@ -1,6 +1,6 @@
 //! Ingress, HTTPRoute and Gateway: which requests go to which service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::objects::Object;
 use crate::domain::document::duration_ms;
@@ -25,11 +25,16 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
     spec.note(&["ingressClassName"], "the nodes' own balancer serves all routes");
     let (mut tls, mut tls_of_others) = (BTreeMap::new(), String::new());
     let (mut certified, mut asked) = (Vec::new(), Vec::new());
+    // Hosts that are to be served over HTTPS, whoever has a certificate for them.
+    let (mut secured, mut all_secured) = (BTreeSet::new(), false);
     for at in spec.list("tls") {
         let t = at.fields();
         let (secret, hosts) = (t.text("secretName"), t.texts("hosts"));
         if secret.is_empty() {
-            at.unsupported("without `secretName` there is no certificate, so requests come over plain HTTP");
+            certified.extend(hosts.iter().map(|host| (host.clone(), at.clone())));
+            all_secured |= hosts.is_empty();
+            at.note("without `secretName` it is the certificate of whoever serves the routes: on nodes, one of the platform's own authority");
+            secured.extend(hosts);
         } else if hosts.is_empty() {
             tls_of_others = secret;
         } else {
@@ -51,8 +56,9 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
         asked.push(host.clone());
         let Some(http) = rule.below("http") else {
             let tls_secret = secret_for(&tls, &host).unwrap_or(&tls_of_others).clone();
+            let tls = tls_secret.is_empty() && (all_secured || is_among(&secured, &host));
             match &for_others {
-                Some(others) => backend(others, Route { host, tls_secret, ..standard.clone() }, model),
+                Some(others) => backend(others, Route { host, tls_secret, tls, ..standard.clone() }, model),
                 None => at.unsupported("has no `http` and there is no `defaultBackend`: its requests lead nowhere"),
             }
             continue;
@@ -70,7 +76,8 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
                 PathKind::Prefix
             };
             let tls_secret = secret_for(&tls, &host).unwrap_or(&tls_of_others).clone();
-            let route = Route { host: host.clone(), path, path_kind, tls_secret, ..standard.clone() };
+            let tls = tls_secret.is_empty() && (all_secured || is_among(&secured, &host));
+            let route = Route { host: host.clone(), path, path_kind, tls_secret, tls, ..standard.clone() };
             match p.take("backend") {
                 Some(at) => backend(&at, route, model),
                 None => at.wrong("needs `backend`"),
@@ -94,6 +101,10 @@ fn unused(certified: &[(String, At<'_>)], asked: &[String]) {
 fn secret_for<'a>(tls: &'a BTreeMap<String, String>, host: &str) -> Option<&'a String> {
     let of_all = || tls.get(&format!("*.{}", host.split_once('.')?.1));
     tls.get(host).or_else(of_all)
+}
+
+fn is_among(hosts: &BTreeSet<String>, host: &str) -> bool {
+    hosts.contains(host) || host.split_once('.').is_some_and(|(_, domain)| hosts.contains(&format!("*.{domain}")))
 }
 
 fn backend(at: &At<'_>, route: Route, model: &mut Model) {
@@ -139,26 +150,48 @@ pub fn gateway(object: &Object<'_>) {
         l.skip(&["name", "hostname"]);
         l.note(&["port", "allowedRoutes"], OWN);
         if let Some(at) = l.take("protocol")
-            && !matches!(at.text().as_str(), "HTTP")
+            && at.text() != "HTTP"
         {
-            at.unsupported(format!("{} is not served yet: routes are plain HTTP", at.text()));
+            match at.text().as_str() {
+                "HTTPS" => at.note("its routes are served over HTTPS, at the platform's own port"),
+                other => at.unsupported(format!("{other} is not served: routes are HTTP or HTTPS")),
+            }
         }
         if let Some(at) = l.take("tls") {
-            at.unsupported("routes serve plain HTTP yet");
+            let tls = at.fields();
+            match tls.take("mode").and_then(|mode| mode.one_of(&["Terminate", "Passthrough"])) {
+                Some(1) => at.unsupported("requests are always decrypted by the nodes' balancer"),
+                _ => at.note("its certificate is that of its routes"),
+            }
+            // See `listeners`.
+            tls.skip(&["certificateRefs"]);
         }
     }
 }
 
 const OWN: &str = "the nodes' own balancer serves all routes, at the platform's own port";
 
-/// Name and host of the listeners of Gateways, by these.
-pub type Listeners = BTreeMap<String, Vec<(String, String)>>;
+/// What routes have of a listener.
+pub struct Listener {
+    name: String,
+    host: String,
+    secure: bool,
+    /// That of its certificate.
+    secret: String,
+}
+
+/// The listeners of Gateways, by these.
+pub type Listeners = BTreeMap<String, Vec<Listener>>;
 
 pub fn listeners(objects: &[Object<'_>]) -> Listeners {
     let mut out = Listeners::new();
     for object in objects.iter().filter(|o| o.is("gateway.networking.k8s.io", "Gateway")) {
         let Some(spec) = object.root.take("spec") else { continue };
-        let own = |l: &Node| (text(l, "name"), text(l, "hostname"));
+        let own = |l: &Node| {
+            let certificate = l.get("tls").and_then(|tls| tls.get("certificateRefs")).and_then(Node::list).and_then(|all| all.first());
+            let secret = certificate.map(|c| text(c, "name")).unwrap_or_default();
+            Listener { name: text(l, "name"), host: text(l, "hostname"), secure: text(l, "protocol") == "HTTPS", secret }
+        };
         out.insert(object.name.clone(), spec.node.get("listeners").and_then(Node::list).unwrap_or_default().iter().map(own).collect());
     }
     out
@@ -168,14 +201,30 @@ fn text(node: &Node, key: &str) -> String {
     node.get(key).and_then(Node::scalar).unwrap_or_default()
 }
 
-/// Of a route that names no hosts itself: those of the listeners it belongs to; none if one of these serves all.
-fn inherited(parents: &[At<'_>], listeners: &Listeners) -> Vec<String> {
-    let mut hosts = Vec::new();
+/// Those that a route belongs to.
+fn own_listeners<'a>(parents: &[At<'_>], listeners: &'a Listeners) -> Vec<&'a Listener> {
+    let mut out = Vec::new();
     for parent in parents {
         let (name, section) = (text(parent.node, "name"), text(parent.node, "sectionName"));
-        let own = listeners.get(&name).into_iter().flatten().filter(|(own, _)| section.is_empty() || *own == section);
-        hosts.extend(own.map(|(_, host)| host.clone()));
+        out.extend(listeners.get(&name).into_iter().flatten().filter(|l| section.is_empty() || l.name == section));
     }
+    out
+}
+
+/// With the certificate of the listeners that take this host. Where one of them is plain, plain requests are answered, too.
+fn listened(route: Route, listeners: &[&Listener]) -> Route {
+    let takes = |l: &&&Listener| match l.host.strip_prefix('*') {
+        Some(domain) => route.host.ends_with(domain),
+        None => l.host.is_empty() || l.host == route.host,
+    };
+    let Some(secure) = listeners.iter().filter(takes).find(|l| l.secure) else { return route };
+    let plain_http = listeners.iter().filter(takes).any(|l| !l.secure);
+    Route { tls_secret: secure.secret.clone(), tls: secure.secret.is_empty(), plain_http, ..route }
+}
+
+/// Of a route that names no hosts itself: those of its listeners; none if one of these serves all.
+fn inherited(listeners: &[&Listener]) -> Vec<String> {
+    let mut hosts: Vec<String> = listeners.iter().map(|l| l.host.clone()).collect();
     hosts.sort();
     hosts.dedup();
     if hosts.iter().any(String::is_empty) { Vec::new() } else { hosts }
@@ -185,8 +234,9 @@ pub fn http_route(object: &Object<'_>, model: &mut Model, listeners: &Listeners)
     super::objects::note_annotations(object);
     let Some(spec) = object.spec() else { return };
     let mut hosts = spec.texts("hostnames");
+    let listeners = own_listeners(&spec.list("parentRefs"), listeners);
     if hosts.is_empty() {
-        hosts = inherited(&spec.list("parentRefs"), listeners);
+        hosts = inherited(&listeners);
     }
     if hosts.is_empty() {
         hosts.push(String::new());
@@ -230,7 +280,7 @@ pub fn http_route(object: &Object<'_>, model: &mut Model, listeners: &Listeners)
             for host in &hosts {
                 for route in &routes {
                     let weight = if several { Some(weight.unwrap_or(1)) } else { weight.filter(|w| *w != 1) };
-                    lead(at, &name, &port, Route { host: host.clone(), weight, ..route.clone() }, model);
+                    lead(at, &name, &port, listened(Route { host: host.clone(), weight, ..route.clone() }, &listeners), model);
                 }
             }
         }

@@ -190,6 +190,7 @@ fn port(at: &At<'_>, name: &Name, workload: &Name, kind: usize, known: &Known) -
         publish,
         service_port: if port == target { 0 } else { port },
         port_name: p.text("name"),
+        h2: protocol == Protocol::Tcp && matches!(app.as_str(), "http2" | "grpc" | "kubernetes.io/h2c"),
         ..Service::plain(name.clone(), workload.clone(), target, if http && protocol == Protocol::Tcp { Protocol::Http } else { protocol })
     })
 }

@@ -421,10 +421,6 @@ fn what_is_meant_otherwise_is_told_in_its_own_words() {
             format!("{plain}---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {{name: r}}\n"),
             "belongs to a cluster",
         ),
-        (
-            format!("{plain}---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: i}}\nspec: {{tls: [{{hosts: [a.test]}}]}}\n"),
-            "no certificate",
-        ),
         (format!("{plain}---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: p}}\nspec: {{storageClassName: ''}}\n"), "without a class"),
     ] {
         let found = refusals(&text);

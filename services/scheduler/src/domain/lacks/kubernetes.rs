@@ -36,6 +36,14 @@ pub fn kubernetes(model: &Model, gateway: bool, timeouts: bool, together: bool) 
             out.when(!is_plain(route), at, "an Ingress matches host and path; more needs the Gateway API and `gateway` in the cluster's settings");
         }
     }
+    for (n, service) in model.services.iter().enumerate() {
+        for (r, route) in service.routes.iter().enumerate() {
+            let at = format!("services[{n}].routes[{r}]");
+            let none = route.tls && route.tls_secret.is_empty();
+            out.when(none, format!("{at}.tls"), "the platform's own authority gives no certificates to clusters: name a `tls_secret`");
+            out.when(route.plain_http && !gateway, format!("{at}.plain_http"), "whether plain HTTP is led to HTTPS is set at the cluster's ingress controller");
+        }
+    }
     for (n, service) in model.services.iter().enumerate().filter(|_| gateway && !timeouts) {
         for (r, route) in service.routes.iter().enumerate() {
             let at = format!("services[{n}].routes[{r}].timeout_ms");

@@ -60,6 +60,9 @@ pub struct Service {
     /// For how long requests of one client go to one instance; 0: not so.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sticky_seconds: u32,
+    /// Instances speak HTTP/2 without encryption, as gRPC does; of the protocol `http`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub h2: bool,
     /// Who may connect from outside, and how much.
     #[serde(default, skip_serializing_if = "is_default")]
     pub access: Access,
@@ -87,6 +90,7 @@ impl Service {
             aliases: BTreeSet::new(),
             headless: false,
             sticky_seconds: 0,
+            h2: false,
             access: Access::default(),
             preview: None,
             address: None,
@@ -219,9 +223,15 @@ pub struct Route {
     pub rewrite: String,
     #[serde(default, skip_serializing_if = "is_default")]
     pub set_headers: BTreeMap<String, String>,
-    /// The secret with certificate and key; plain HTTP if empty.
+    /// The secret with certificate and key (`tls.crt`, `tls.key`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub tls_secret: String,
+    /// HTTPS also without a secret: with a certificate of the platform's own authority.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tls: bool,
+    /// Plain HTTP is answered beside HTTPS, rather than led there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub plain_http: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeout_ms: u32,
 }
@@ -239,15 +249,31 @@ impl Route {
             rewrite: String::new(),
             set_headers: BTreeMap::new(),
             tls_secret: String::new(),
+            tls: false,
+            plain_http: false,
             timeout_ms: 0,
         }
     }
 
-    /// Can a node's balancer match it? It knows one host and the beginning of a path; on a port that all tenants share,
-    /// a route without a host would take everybody's requests.
+    /// Can a node's balancer match it? On a port that all tenants share, a route without a host would take everybody's requests.
     pub fn is_served(&self) -> bool {
-        let matched = self.path_kind == PathKind::Prefix && self.headers.is_empty() && self.queries.is_empty() && self.method.is_empty();
-        matched && !self.host.is_empty() && !self.host.starts_with('*')
+        !self.host.is_empty()
+    }
+
+    /// Is it served over HTTPS?
+    pub fn is_secure(&self) -> bool {
+        self.tls || !self.tls_secret.is_empty()
+    }
+
+    /// Is it of a host and the beginning of a path alone, and are its requests passed on as they are?
+    pub fn is_plain(&self) -> bool {
+        *self == Self::new(self.host.clone(), self.path.clone()) && !self.host.starts_with('*')
+    }
+
+    /// Where a browser finds it; none if it is of many hosts.
+    pub fn shown_at(&self) -> Option<(&str, &str)> {
+        let path = if self.path_kind == PathKind::Pattern { "/" } else { self.path.as_str() };
+        (self.is_served() && !self.host.starts_with('*')).then_some((self.host.as_str(), path))
     }
 }
 

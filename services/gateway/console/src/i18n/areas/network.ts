@@ -34,6 +34,7 @@ const en = {
     anyHost: 'every host',
     leadsTo: 'Leads to service',
     plain: 'plain HTTP',
+    ownCertificate: 'HTTPS, certificate of the platform',
     secret: 'secret {{name}}',
     rules: 'Rules and limits',
     rule: {
@@ -118,6 +119,7 @@ const zh: typeof en = {
     anyHost: '所有主机',
     leadsTo: '目标服务',
     plain: '明文 HTTP',
+    ownCertificate: 'HTTPS，平台签发的证书',
     secret: '密钥 {{name}}',
     rules: '规则与限制',
     rule: {

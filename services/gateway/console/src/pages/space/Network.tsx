@@ -92,7 +92,7 @@ export default function Network() {
                   { title: t('network.leadsTo'), render: (_, one) => `${one.service}` },
                   { title: t('deploy.app'), render: (_, one) => app(one.app) },
                   { title: t('editor.weight'), render: (_, one) => <Weight route={one} all={routes} /> },
-                  { title: 'TLS', render: (_, one) => (one.tls ? <Tag color="green">{t('network.secret', { name: one.tls })}</Tag> : <Tag>{t('network.plain')}</Tag>) },
+                  { title: 'TLS', render: (_, one) => (one.tls ? <Tag color="green">{t('network.secret', { name: one.tls })}</Tag> : one.own ? <Tag color="green">{t('network.ownCertificate')}</Tag> : <Tag>{t('network.plain')}</Tag>) },
                   {
                     title: t('network.rules'),
                     render: (_, one) =>

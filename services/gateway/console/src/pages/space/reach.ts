@@ -37,6 +37,8 @@ export interface NetRoute {
   path: string;
   weight: number | null;
   tls: string;
+  /** HTTPS with a certificate of the platform. */
+  own: boolean;
   /** What else it asks for or sets: name of the field, value. */
   rules: [string, string][];
 }
@@ -96,7 +98,7 @@ export function netServices(apps: SpaceApp[]): NetService[] {
   });
 }
 
-const SHOWN = new Set(['host', 'path', 'weight', 'tls_secret']);
+const SHOWN = new Set(['host', 'path', 'weight', 'tls_secret', 'tls']);
 
 /** Everything else that a route says, also what this console does not know yet. */
 function rulesOf(route: RouteForm): [string, string][] {
@@ -113,7 +115,7 @@ function rulesOf(route: RouteForm): [string, string][] {
 export function netRoutes(apps: SpaceApp[]): NetRoute[] {
   return apps.flatMap(({ app, model }) =>
     (model?.services ?? []).flatMap((service, at) =>
-      (service.routes ?? []).map((route, index) => ({ key: `${app.name}/${at}/${index}`, app: app.name, service: service.name, host: route.host || '*', path: route.path ?? '/', weight: route.weight ?? null, tls: route.tls_secret ?? '', rules: rulesOf(route) })),
+      (service.routes ?? []).map((route, index) => ({ key: `${app.name}/${at}/${index}`, app: app.name, service: service.name, host: route.host || '*', path: route.path ?? '/', weight: route.weight ?? null, tls: route.tls_secret ?? '', own: Boolean(route.tls) && !route.tls_secret, rules: rulesOf(route) })),
     ),
   );
 }

@@ -46,7 +46,8 @@ pub fn service(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) 
         let unnamed = s.port_name.is_empty() && of.len() > 1;
         out.put("name", if unnamed { format!("{}-{}", s.protocol.as_str(), s.called_at()) } else { s.port_name.clone() });
         out.put("protocol", (s.protocol == Protocol::Udp).then_some("UDP"));
-        out.put("appProtocol", (s.protocol == Protocol::Http && s.routes.is_empty()).then_some("http"));
+        let plain = (s.protocol == Protocol::Http && s.routes.is_empty()).then_some("http");
+        out.put("appProtocol", if s.protocol == Protocol::Http && s.h2 { Some("kubernetes.io/h2c") } else { plain });
         let node_port = s.publish.map(|p| p.wanted).filter(|p| (30_000..32_768).contains(p) && kind == Some("NodePort"));
         out.put("nodePort", node_port.unwrap_or(0));
         Value::from(out)

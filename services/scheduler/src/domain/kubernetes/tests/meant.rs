@@ -32,6 +32,28 @@ fn a_route_without_hosts_has_those_of_its_listeners() {
 }
 
 #[test]
+fn routes_are_served_over_https_as_ingresses_and_listeners_say() {
+    let ingress = format!(
+        "{}apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: web}}\nspec:\n  tls: [{{hosts: [a.test]}}]\n  rules:\n  - {{host: a.test, http: {{paths: [{{path: /, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}\n  - {{host: b.test, http: {{paths: [{{path: /, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}\n",
+        web()
+    );
+    let seen = |text: &str| {
+        let routes = reading(text).model.services[0].routes.clone();
+        routes.into_iter().map(|r| (r.host, r.tls_secret, r.tls, r.plain_http)).collect::<Vec<_>>()
+    };
+    let route = |host: &str, secret: &str, tls, plain_http| (host.to_owned(), secret.to_owned(), tls, plain_http);
+    assert_eq!(seen(&ingress), [route("a.test", "", true, false), route("b.test", "", false, false)]);
+    let listened = |section: &str| {
+        format!(
+            "{}apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: edge}}\nspec: {{listeners: [{{name: plain, protocol: HTTP, port: 80}}, {{name: safe, protocol: HTTPS, port: 443, hostname: '*.test', tls: {{certificateRefs: [{{name: cert}}]}}}}]}}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: web}}\nspec: {{hostnames: [a.test, a.example], parentRefs: [{{name: edge{section}}}], rules: [{{backendRefs: [{{name: web, port: 80}}]}}]}}\n",
+            web()
+        )
+    };
+    assert_eq!(seen(&listened("")), [route("a.test", "cert", false, true), route("a.example", "", false, false)]);
+    assert_eq!(seen(&listened(", sectionName: safe"))[0], route("a.test", "cert", false, false));
+}
+
+#[test]
 fn a_rule_without_paths_leads_to_what_is_left_over() {
     let text = |backend: &str| {
         format!("{}apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: web}}\nspec: {{{backend}rules: [{{host: a.test}}]}}\n", web())

@@ -55,8 +55,11 @@ export interface RouteForm {
   method?: string;
   rewrite?: string;
   set_headers?: Record<string, string>;
-  /** The secret with certificate and key; plain HTTP if absent. */
+  /** The secret with certificate and key. */
   tls_secret?: string;
+  /** HTTPS also without a secret: with a certificate of the platform. */
+  tls?: boolean;
+  plain_http?: boolean;
   timeout_ms?: number | string;
 }
 

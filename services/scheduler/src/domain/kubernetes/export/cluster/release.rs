@@ -100,7 +100,7 @@ pub(super) fn show_previews(model: &mut Model) -> BTreeSet<(Name, Name)> {
     let names = previews(model).into_iter().map(|(service, name)| (service.name.clone(), name)).collect();
     for (service, name) in previews(model) {
         let Some(preview) = service.preview.clone() else { continue };
-        let at = |r: &Route| Route { host: preview.host.clone(), tls_secret: String::new(), ..r.clone() };
+        let at = |r: &Route| Route { host: preview.host.clone(), tls_secret: String::new(), tls: false, ..r.clone() };
         let routes = service.routes.iter().filter(|r| r.is_served() && !preview.host.is_empty()).map(at).collect();
         more.push(Service { name, routes, publish: preview.publish, aliases: BTreeSet::new(), preview: None, address: None, ..service.clone() });
     }
