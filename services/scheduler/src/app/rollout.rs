@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::change::scaled_in;
 use super::context::Scheduler;
 use super::view::EndpointBody;
-use crate::domain::model::{HeaderMatch, Model, PathKind, Preview, Protocol, ReleaseStrategy, Service};
+use crate::domain::model::{HeaderMatch, Model, PathKind, Preview, Protocol, Service};
 use crate::domain::rollout::{self, Door, Stage, Standing};
 use crate::domain::traffic::{Share, Traffic};
 use crate::store;
