@@ -15,6 +15,7 @@ async fn new_contents_reach_a_running_container_without_a_restart() {
         mode: 0o444,
         folder: folder.into(),
         live: true,
+        ..Default::default()
     };
     // Both as one line, so that a mixture would be seen; and a file that is shown by itself.
     let script = "while true; do echo \"seen=$(cat /run/secrets/user)-$(cat /run/secrets/password)-$(cat /etc/app.conf)\"; sleep 0.1; done";
