@@ -82,14 +82,14 @@ fn a_host_that_is_asked_for_more_has_all_its_rules_in_the_list() {
     let rules = Rules::of(&layout);
     assert_eq!(rules.maps(), (String::new(), "other.test/ web_1\n".to_owned()));
     let text = rules.finding("/m");
-    let expected = "  acl rule-0-0 var(txn.host) -m str -- 'shop.test'
-  acl rule-0-1 var(txn.path),concat(/) -m beg -- '/it'\\''s/'
-  acl rule-0-2 method POST
-  acl rule-0-3 req.fhdr(X-A) -m bin -- 7d
-  acl rule-0-4 req.fhdr(X-B) -m reg -- '^(?:a|b)$'
-  acl rule-0-5 url_param(q) -m found
-  acl rule-0-6 url_param(r),url_dec -m bin -- 782079
-  http-request set-var(txn.rule) str(web_1) if !{ var(txn.rule) -m found } rule-0-0 rule-0-1 rule-0-2 rule-0-3 rule-0-4 rule-0-5 rule-0-6
+    let expected = "  acl rule-1-0 var(txn.host) -m str -- 'shop.test'
+  acl rule-1-1 var(txn.path),concat(/) -m beg -- '/it'\\''s/'
+  acl rule-1-2 method POST
+  acl rule-1-3 req.fhdr(X-A) -m bin -- 7d
+  acl rule-1-4 req.fhdr(X-B) -m reg -- '^(?:a|b)$'
+  acl rule-1-5 url_param(q) -m found
+  acl rule-1-6 url_param(r),url_dec -m bin -- 782079
+  http-request set-var(txn.rule) str(web_1) if !{ var(txn.rule) -m found } rule-1-0 rule-1-1 rule-1-2 rule-1-3 rule-1-4 rule-1-5 rule-1-6
 ";
     assert!(text.contains(expected), "{text}");
     assert!(text.contains("var(txn.host) -m end -- '.test'\n") && text.contains("-m reg -- '^(?:/v[0-9])'\n"), "{text}");
