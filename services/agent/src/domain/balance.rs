@@ -180,10 +180,17 @@ pub fn next(now: &Layout, targets: &BTreeMap<String, Target>, facts: &Facts) -> 
         let mut slots = before.map_or_else(Vec::new, |s| s.slots.clone());
         reload |= before.is_none_or(|s| s.shape != target.shape);
         let name = &target.shape.name;
-        release(id, name, &mut slots, target, facts, &mut commands, &mut leaving);
+        let (mut freed, mut placed) = (BTreeSet::new(), Vec::new());
+        release(id, name, &mut slots, target, facts, &mut freed, &mut leaving);
         for (instance, server) in &target.servers {
-            reload |= place(name, &mut slots, *instance, server, &mut commands);
+            reload |= place(name, &mut slots, *instance, server, &freed, &mut placed);
         }
+        for index in freed {
+            // One that is given away at once goes first; the others may be the last that the balancer has.
+            let before = if slots[index] == Slot::Free { &mut leaving } else { &mut commands };
+            before.push(format!("set server {name}/s{index} state maint"));
+        }
+        commands.extend(placed);
         if slots.len() < LEAST_SLOTS {
             slots.resize(LEAST_SLOTS, Slot::Free);
         }
@@ -194,14 +201,14 @@ pub fn next(now: &Layout, targets: &BTreeMap<String, Target>, facts: &Facts) -> 
 }
 
 /// Slots of instances that are not wanted (there) any more begin to drain; drained ones become `freed` and may be given away at once.
-fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Facts, freed: &mut Vec<String>, leaving: &mut Vec<String>) {
+fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Facts, freed: &mut BTreeSet<usize>, leaving: &mut Vec<String>) {
     for (index, slot) in slots.iter_mut().enumerate() {
         let unwanted =
             |instance: &InstanceId, server: &Server| target.servers.get(instance).is_none_or(|s| (&s.address, s.port) != (&server.address, server.port));
         match slot.clone() {
             Slot::Serving { instance, server } if unwanted(&instance, &server) => {
                 if facts.gone.contains(&instance) {
-                    freed.push(format!("set server {name}/s{index} state maint"));
+                    freed.insert(index);
                     *slot = Slot::Free;
                 } else {
                     leaving.push(format!("set server {name}/s{index} state {}", target.shape.leaving()));
@@ -216,7 +223,7 @@ fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Fa
                 // Sessions counted in the moment the drain began may belong to a request that was just being handed over.
                 let settled = ago >= SETTLE_MS;
                 if facts.gone.contains(&instance) || late || (idle && settled) {
-                    freed.push(format!("set server {name}/s{index} state maint"));
+                    freed.insert(index);
                     *slot = Slot::Free;
                 }
             }
@@ -228,8 +235,9 @@ fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Fa
 /// A request that chose its server before the drain is counted as a session well within this time.
 const SETTLE_MS: i64 = 200;
 
-/// Gives an instance its slot; true = there was none free, so the slots were doubled.
-fn place(name: &str, slots: &mut Vec<Slot>, instance: InstanceId, server: &Server, commands: &mut Vec<String>) -> bool {
+/// Gives an instance its slot, and one of those that were just freed only if there is no other; true = there was none free, so the slots were
+/// doubled.
+fn place(name: &str, slots: &mut Vec<Slot>, instance: InstanceId, server: &Server, freed: &BTreeSet<usize>, commands: &mut Vec<String>) -> bool {
     let own = slots.iter().position(|slot| match slot {
         Slot::Free => false,
         Slot::Serving { instance: i, server: s } | Slot::Draining { instance: i, server: s, .. } => {
@@ -237,7 +245,8 @@ fn place(name: &str, slots: &mut Vec<Slot>, instance: InstanceId, server: &Serve
         }
     });
     let mut grown = false;
-    let index = own.or_else(|| slots.iter().position(|s| *s == Slot::Free)).unwrap_or_else(|| {
+    let free = || slots.iter().enumerate().filter(|(_, s)| **s == Slot::Free).map(|(index, _)| index).min_by_key(|index| freed.contains(index));
+    let index = own.or_else(free).unwrap_or_else(|| {
         let index = slots.len();
         grown = index > 0;
         slots.resize((index * 2).max(LEAST_SLOTS), Slot::Free);
@@ -400,6 +409,21 @@ mod tests {
         let ready = commands.iter().rposition(|c| c.ends_with("state ready")).unwrap();
         let drain = commands.iter().position(|c| c.ends_with("state drain")).unwrap();
         assert!(ready < drain, "{commands:?}");
+    }
+
+    #[test]
+    fn whoever_comes_when_the_last_ones_have_died_is_there_before_those_are_taken_out() {
+        let (layout, _) = next(&Layout::default(), &target([1, 2]), &facts(0));
+        let dead = Facts { gone: BTreeSet::from([id(1), id(2)]), ..facts(0) };
+        let (layout, change) = next(&layout, &target([3]), &dead);
+        let expected = ["s2 addr 10.88.0.3 port 80", "s2 weight 100", "s2 state ready", "s0 state maint", "s1 state maint"];
+        assert_eq!(change, Change::Commands(expected.map(|c| format!("set server web/{c}")).to_vec()));
+        // Where all other slots are taken, one of those that were freed is emptied first.
+        let (layout, _) = next(&layout, &target(3..=10), &facts(1));
+        let dead = Facts { gone: BTreeSet::from([id(3)]), ..facts(2) };
+        let (_, change) = next(&layout, &target(4..=11), &dead);
+        let expected = ["s2 state maint", "s2 addr 10.88.0.11 port 80", "s2 weight 100", "s2 state ready"];
+        assert_eq!(change, Change::Commands(expected.map(|c| format!("set server web/{c}")).to_vec()));
     }
 
     #[test]

@@ -72,6 +72,8 @@ fn head(layout: &Layout, all: &Rules<'_>, places: &Places) -> String {
     // Processes of before a reload go on with connections that last (WebSockets, databases): each new service of anybody is a reload. They
     // are bounded in time and number, since each takes memory.
     // An idle connection is closed with its next answer, never in between: a client must not see a reload.
+    // A request is tried often enough to find the one server of eight that is left: each of the others is left out only after its second
+    // refusal, and where all of them refuse at once, requests beside this one may take the turns of the one that answers.
     format!(
         "# Written by the Gantry agent; changes are lost.
 global
@@ -92,7 +94,7 @@ defaults
   srvtcpka-idle 3s
   srvtcpka-intvl 1s
   srvtcpka-cnt 3
-  retries 5
+  retries 16
   option redispatch 1
   option dontlognull
   option splice-auto
@@ -353,6 +355,7 @@ mod tests {
         let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), ..Places::default() };
         let text = config(&layout(), &places);
         assert!(text.contains("server s0 10.88.0.2:80 weight 10\n  server s1 127.0.0.1:1 disabled"), "{text}");
+        assert!(text.contains("  retries 16\n") && text.contains("error-limit 2 on-error mark-down"), "twice for each of eight");
         assert!(text.contains("bind 127.0.0.1:20001") && text.contains("default_backend web_1a"));
         assert!(text.contains("server hold unix@/h/1a backup pool-max-conn 0"));
         assert!(text.contains("frontend gantry_http\n  mode http\n  bind 127.0.0.1:7480\n  option"));

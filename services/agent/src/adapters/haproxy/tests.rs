@@ -219,3 +219,68 @@ async fn a_certificate_lies_where_only_haproxy_reads_it_and_goes_with_its_route(
     ours.drop_certificates(&Layout::default()).await;
     assert_eq!(files().count(), 0);
 }
+
+/// One after the other; HAProxy also looks whether it is there, and asks nothing then.
+async fn serve(listener: &tokio::net::TcpListener) {
+    loop {
+        let Ok((mut client, _)) = listener.accept().await else { continue };
+        let mut asked = [0; 1024];
+        if client.read(&mut asked).await.is_ok_and(|read| read > 0) {
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_finds_the_only_server_that_is_left() {
+    use crate::domain::balance::{Access, Layer7, Server, Service, Shape};
+    let binary = "/usr/sbin/haproxy";
+    if !Path::new(binary).exists() {
+        eprintln!("skipped: no HAProxy was asked for the only server that is left: not installed: haproxy");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [shared, own] = [(); 2].map(|()| gantry_testkit::free_address().to_string());
+    let ours = Haproxy::new(binary.into(), folder.path().join("haproxy"), folder.path().join("haproxy.log"), shared);
+    let shape = Shape {
+        name: "web_1".into(),
+        http: true,
+        algorithm: "roundrobin".into(),
+        binds: BTreeSet::from([own.clone()]),
+        routes: BTreeSet::new(),
+        headers: Vec::new(),
+        hold: String::new(),
+        access: Access::default(),
+        layer7: Layer7::default(),
+    };
+    let left = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let serving = |n: u8, port: u16| {
+        let server = Server { address: "127.0.0.1".into(), port, weight: 100 };
+        Slot::Serving { instance: gantry_kernel::Uuid::from_u128(n.into()).into(), server }
+    };
+    // Nobody listens at the first port.
+    let slots = (0..8).map(|n| serving(n, if n == 0 { left.local_addr().unwrap().port() } else { 1 })).collect();
+    let layout = Layout { services: BTreeMap::from([("svc".into(), Service { shape, slots })]), ..Layout::default() };
+    let ask = async {
+        // A busy machine may take longer than it has.
+        while let Err(error) = ours.load(&layout).await {
+            eprintln!("{error}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            let mut client = tokio::net::TcpStream::connect(&own).await?;
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await?;
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await?;
+            answers.push(answer.lines().next().unwrap_or_default().to_owned());
+        }
+        Ok::<_, io::Error>(answers)
+    };
+    let answers = tokio::select! {
+        answers = tokio::time::timeout(Duration::from_secs(60), ask) => answers,
+        () = serve(&left) => unreachable!("it serves for ever"),
+    };
+    ours.stop().await;
+    assert_eq!(answers.expect("it answers in time").unwrap(), ["HTTP/1.1 200 OK"; 3]);
+}
