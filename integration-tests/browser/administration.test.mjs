@@ -49,8 +49,9 @@ describe('administration by the console', { skip: reason === '' ? false : reason
     clean();
   });
 
-  it('lists the sessions and ends another one', async () => {
+  it('lists the sessions and ends another one', async (test) => {
     const other = await launch();
+    test.after(() => other.browser.close());
     const theirs = await other.context.newPage();
     await signIn(theirs);
     await open('/me?tab=sessions');
@@ -62,7 +63,6 @@ describe('administration by the console', { skip: reason === '' ? false : reason
     const key = await theirRow.getAttribute('data-row-key');
     await confirmed(theirRow, 'End');
     await page.locator(`tr[data-row-key="${key}"]`).waitFor({ state: 'detached' });
-    await other.browser.close();
     clean();
   });
 
